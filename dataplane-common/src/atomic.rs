@@ -1,0 +1,93 @@
+//! Words shared between CPUs and between kernel and user space.
+//!
+//! `core::sync::atomic` has no read-modify-write operations for the BPF target, so the kernel side uses the
+//! compiler's intrinsics, which become `lock` instructions of the BPF instruction set (kernel 5.12 and
+//! later). User space uses the standard atomics. Both are sequentially consistent where they modify; loads
+//! and stores are single instructions. This file must not grow policy: a word knows nothing of its meaning.
+
+#[cfg(not(target_arch = "bpf"))]
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+
+macro_rules! word {
+    ($name:ident, $int:ty, $atomic:ident, $doc:literal) => {
+        #[doc = $doc]
+        #[repr(transparent)]
+        #[derive(Default)]
+        pub struct $name(
+            #[cfg(not(target_arch = "bpf"))] $atomic,
+            #[cfg(target_arch = "bpf")] core::cell::UnsafeCell<$int>,
+        );
+
+        #[cfg(not(target_arch = "bpf"))]
+        impl $name {
+            /// A word with this value.
+            pub const fn new(value: $int) -> Self {
+                Self($atomic::new(value))
+            }
+
+            /// The present value.
+            #[inline(always)]
+            pub fn load(&self) -> $int {
+                self.0.load(SeqCst)
+            }
+
+            /// Overwrites the value; only for words of which one writer is enough.
+            #[inline(always)]
+            pub fn store(&self, value: $int) {
+                self.0.store(value, SeqCst)
+            }
+
+            /// Writes `new` if the value is `old`; says whether it did.
+            #[inline(always)]
+            pub fn replace(&self, old: $int, new: $int) -> bool {
+                self.0.compare_exchange(old, new, SeqCst, SeqCst).is_ok()
+            }
+
+            /// Adds, wrapping.
+            #[inline(always)]
+            pub fn add(&self, value: $int) {
+                self.0.fetch_add(value, SeqCst);
+            }
+        }
+
+        #[cfg(target_arch = "bpf")]
+        impl $name {
+            /// The present value.
+            #[inline(always)]
+            pub fn load(&self) -> $int {
+                // SAFETY: the reference is valid and aligned; concurrent writers write whole words.
+                unsafe { core::ptr::read_volatile(self.0.get()) }
+            }
+
+            /// Overwrites the value; only for words of which one writer is enough.
+            #[inline(always)]
+            pub fn store(&self, value: $int) {
+                // SAFETY: as for `load`.
+                unsafe { core::ptr::write_volatile(self.0.get(), value) }
+            }
+
+            /// Writes `new` if the value is `old`; says whether it did.
+            #[inline(always)]
+            pub fn replace(&self, old: $int, new: $int) -> bool {
+                use core::intrinsics::{AtomicOrdering::SeqCst, atomic_cxchg};
+                // SAFETY: as for `load`; `cmpxchg` is one instruction.
+                unsafe { atomic_cxchg::<$int, { SeqCst }, { SeqCst }>(self.0.get(), old, new).1 }
+            }
+
+            /// Adds, wrapping.
+            #[inline(always)]
+            pub fn add(&self, value: $int) {
+                use core::intrinsics::{AtomicOrdering::SeqCst, atomic_xadd};
+                // SAFETY: as for `load`; `lock +=` is one instruction.
+                unsafe { atomic_xadd::<$int, $int, { SeqCst }>(self.0.get(), value) };
+            }
+        }
+
+        // SAFETY: every access goes through single-word atomic operations.
+        #[cfg(target_arch = "bpf")]
+        unsafe impl Sync for $name {}
+    };
+}
+
+word!(Word32, u32, AtomicU32, "A 32-bit word that several CPUs and user space change.");
+word!(Word64, u64, AtomicU64, "A 64-bit word that several CPUs and user space change.");

@@ -1,0 +1,23 @@
+//! What the kernel program and user space agree on, and the law that both apply.
+//!
+//! The XDP program, the agent, `replay`, `inspect` and the tests all compile this crate: the bytes of a map
+//! entry mean the same to each, and [`admit::admit`] judges the same packet alike for each. It has no
+//! allocation, no clock and no I/O, and nothing in it may panic: a panic has no meaning in the kernel, and
+//! the verifier refuses programs that could reach one.
+//!
+//! In the order in which a packet meets them: [`parse`] (bytes to headers), [`inspect`] (which security
+//! protocol), [`node`] (whose packet), [`admit`] (the law) over an [`abi::Entry`] with its [`window`]s.
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch, core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", allow(internal_features))]
+
+pub mod abi;
+pub mod admit;
+pub mod atomic;
+pub mod inspect;
+pub mod node;
+pub mod opaque;
+pub mod parse;
+pub mod reason;
+pub mod tick;
+pub mod window;

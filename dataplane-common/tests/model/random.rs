@@ -1,0 +1,119 @@
+//! The law and the model over the same random sequences, compared after every step.
+
+use proptest::prelude::*;
+use weir_dataplane_common::{admit::Outcome, window::{History, SLOTS}};
+
+use super::{
+    device::Device,
+    draw::{self, Event, Gap, World},
+    law::{LawSide, tick},
+};
+
+/// Beyond this the agent's sweep dates anew, and nothing that is judged here reaches so far back.
+const LONG_AGO: u64 = 1 << 20;
+
+/// Everything about a device that somebody outside can see.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    outcome: Option<Outcome>,
+    requests: usize,
+    admitted: usize,
+    rejected: usize,
+    unsolicited: usize,
+    session_is_open: bool,
+    /// Ages of the last fourteen, newest first, none above [`LONG_AGO`].
+    request_ages: Vec<u64>,
+    admission_ages: Vec<u64>,
+}
+
+fn of_model(device: &Device<'_>, now: u64, outcome: Option<Outcome>) -> Seen {
+    let ages = |instants: &mut dyn Iterator<Item = u64>| {
+        instants.take(SLOTS).map(|at| (now - at).min(LONG_AGO)).collect()
+    };
+    Seen {
+        outcome,
+        requests: device.requests.len(),
+        admitted: device.admissions.len(),
+        rejected: device.rejections,
+        unsolicited: device.unsolicited,
+        session_is_open: device.session_is_open(now),
+        request_ages: ages(&mut device.requests.iter().rev().copied()),
+        admission_ages: ages(&mut device.counted_admissions().rev()),
+    }
+}
+
+fn of_law(law: &LawSide<'_>, now: u64, outcome: Option<Outcome>) -> Seen {
+    let entry = &law.entry;
+    let ages = |history: &History| {
+        history.ages(tick(now)).map(|age| u64::from(age).min(LONG_AGO)).collect()
+    };
+    Seen {
+        outcome,
+        requests: entry.requests.load() as usize,
+        admitted: entry.admitted.load() as usize,
+        rejected: entry.rejected.load() as usize,
+        unsolicited: entry.unsolicited.load() as usize,
+        session_is_open: law.session_is_open(now),
+        request_ages: ages(&entry.request_history),
+        admission_ages: ages(&entry.admission_history),
+    }
+}
+
+/// The clock. It steps over instants of which a tick, a slot or a deadline would be zero: an entry keeps "none" as
+/// zero and takes the next instant instead, which is tested where ticks are.
+struct Clock {
+    now: u64,
+    lengths: Vec<u64>,
+}
+
+impl Clock {
+    fn advance(&mut self, gap: Gap) {
+        self.now += match gap {
+            Gap::Ticks(ticks) => ticks,
+            Gap::Length(which, more) => self.lengths[which % self.lengths.len()].saturating_add_signed(more),
+            Gap::Days => 1 << 28,
+        };
+        let is_zero = |at: u64| at.is_multiple_of(1 << 30);
+        while is_zero(self.now) || self.lengths.iter().any(|length| is_zero(self.now + length)) {
+            self.now += 1;
+        }
+    }
+}
+
+fn run(world: &World) -> Result<(), TestCaseError> {
+    let mut clock = Clock { now: world.start, lengths: world.lengths() };
+    let mut device = Device::new(&world.node, world.policies.clone());
+    let mut law = LawSide::new(&world.node, world.policies.as_ref());
+    for (number, step) in world.steps.iter().enumerate() {
+        clock.advance(step.gap);
+        let now = clock.now;
+        if matches!(step.gap, Gap::Days) {
+            law.sweep(now);
+        }
+        let (expected, found) = match &step.event {
+            Event::Packet(packet) => (Some(device.packet(now, *packet)), Some(law.packet(now, *packet))),
+            Event::Operation(operation) => {
+                device.operate(now, operation);
+                law.operate(now, operation);
+                (None, None)
+            }
+        };
+        let (expected, found) = (of_model(&device, now, expected), of_law(&law, now, found));
+        prop_assert_eq!(expected, found, "step {} at {}: {:?}", number, now, step);
+    }
+    Ok(())
+}
+
+fn config() -> ProptestConfig {
+    let cases = ProptestConfig::default().cases.max(2000);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn the_law_judges_every_sequence_as_the_requirements_do(world in draw::world()) {
+        run(&world)?;
+    }
+}

@@ -1,0 +1,80 @@
+//! What can go wrong between weir and the kernel, said so that an operator knows what to do.
+
+/// An error of the data plane.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The binary was compiled without the BPF program.
+    #[error("this binary was built without the XDP program; run `cargo xtask build-ebpf` and build it again")]
+    NotBuilt,
+    /// The embedded program and this code disagree about the layout of the maps.
+    #[error(
+        "the XDP program in this binary has ABI version {found:?}, this code needs {needed}; \
+         run `cargo xtask build-ebpf` and build it again"
+    )]
+    Abi {
+        /// What the object says, if it says anything.
+        found: Option<u32>,
+        /// What this code was compiled for.
+        needed: u32,
+    },
+    /// The process may not load BPF programs.
+    #[error(
+        "not permitted to load the XDP program: {} missing; run as root, or give the binary these capabilities",
+        missing.join(", ")
+    )]
+    NotPermitted {
+        /// The capabilities that are missing.
+        missing: Vec<&'static str>,
+    },
+    /// The kernel's verifier refused the program.
+    #[error(
+        "the kernel refused the XDP program {program}: {cause}\nlast lines of the verifier's log:\n{log}"
+    )]
+    Verifier {
+        /// Which of the programs.
+        program: &'static str,
+        /// The error number's text.
+        cause: String,
+        /// The end of the verifier's log.
+        log: String,
+    },
+    /// The object could not be loaded for another reason.
+    #[error("cannot load the XDP program: {0}")]
+    Load(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no such interface.
+    #[error("interface {0} does not exist in this network namespace; see `ip link`")]
+    NoInterface(String),
+    /// The driver has no native XDP, or something else holds the hook.
+    #[error("cannot attach to {interface} in {mode} mode: {cause}; {advice}")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// `native` or `generic`.
+        mode: &'static str,
+        /// The kernel's answer.
+        cause: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A map operation failed.
+    #[error("map {map}: {operation} failed: {cause}")]
+    Map {
+        /// The map's name.
+        map: &'static str,
+        /// What was tried.
+        operation: &'static str,
+        /// The kernel's answer.
+        cause: String,
+    },
+    /// A frame could not be run through the program.
+    #[error("running a frame of {length} bytes through the program failed: {cause}")]
+    TestRun {
+        /// The frame's length.
+        length: usize,
+        /// The kernel's answer.
+        cause: String,
+    },
+    /// A pool that cannot be laid out.
+    #[error("{0}")]
+    Layout(String),
+}

@@ -1,0 +1,21 @@
+//! The user half of the data plane: everything between the shared law and the agent.
+//!
+//! It loads the XDP program ([`gate`]), maps its entries as memory ([`entries`]), knows which address is
+//! which entry ([`layout`]), reads alarms ([`ring`]), and runs a private copy of the program over captures
+//! ([`replay`]). It decides nothing about devices: verdicts are the law's, updates are the agent's.
+//!
+//! Needs Linux 5.18, `CAP_BPF`, `CAP_PERFMON` and `CAP_NET_ADMIN`, and nothing of the kind to compile.
+
+pub mod clock;
+pub mod entries;
+mod error;
+pub mod gate;
+pub mod layout;
+mod object;
+pub mod replay;
+pub mod ring;
+pub mod tables;
+
+pub use error::Error;
+pub use gate::{Gate, Mode};
+pub use layout::Layout;

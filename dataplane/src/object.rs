@@ -1,0 +1,49 @@
+//! The BPF objects inside this binary.
+
+use object::{Object, ObjectSection, ObjectSymbol};
+use weir_dataplane_common::abi::ABI_VERSION;
+
+use crate::Error;
+
+macro_rules! include_bytes_aligned {
+    ($path:literal) => {{
+        // ELF structures are read in place and want their alignment.
+        #[repr(C, align(32))]
+        struct Aligned<T: ?Sized>(T);
+        const OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!($path));
+        &OBJECT.0
+    }};
+}
+
+include!(concat!(env!("OUT_DIR"), "/objects.rs"));
+
+/// The program that judges live traffic.
+pub(crate) fn live() -> Result<&'static [u8], Error> {
+    checked(LIVE)
+}
+
+/// The private copy with a settable clock.
+pub(crate) fn replay() -> Result<&'static [u8], Error> {
+    checked(REPLAY)
+}
+
+/// Whether this binary carries the program at all.
+pub(crate) fn is_embedded() -> bool {
+    LIVE.is_some()
+}
+
+fn checked(object: Option<&'static [u8]>) -> Result<&'static [u8], Error> {
+    let object = object.ok_or(Error::NotBuilt)?;
+    let found = abi_version(object);
+    if found == Some(ABI_VERSION) { Ok(object) } else { Err(Error::Abi { found, needed: ABI_VERSION }) }
+}
+
+/// The value of the object's `WEIR_ABI_VERSION`.
+fn abi_version(bytes: &[u8]) -> Option<u32> {
+    let object = object::File::parse(bytes).ok()?;
+    let symbol = object.symbols().find(|symbol| symbol.name() == Ok("WEIR_ABI_VERSION"))?;
+    let section = object.section_by_index(symbol.section_index()?).ok()?;
+    let at = usize::try_from(symbol.address() - section.address()).ok()?;
+    let value = section.data().ok()?.get(at..at + 4)?;
+    Some(u32::from_le_bytes(value.try_into().ok()?))
+}
