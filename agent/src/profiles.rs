@@ -1,0 +1,111 @@
+//! Which profile number means what: equal profiles share a number, unused numbers are used again.
+//!
+//! A number is handed out again only after every entry that named it has been written anew, so a profile
+//! never changes while an entry names it. Number 0 is "nothing cached" and always there.
+
+use std::collections::HashMap;
+
+use weir_dataplane_common::abi::{PROFILES, Profile};
+
+/// The numbers in use.
+#[derive(Debug)]
+pub struct Profiles {
+    numbers: HashMap<Profile, u32>,
+    uses: HashMap<u32, (Profile, u32)>,
+    free: Vec<u32>,
+    next: u32,
+}
+
+/// A number for a profile, and whether it has to be written first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The number.
+    pub number: u32,
+    /// The kernel does not have it yet.
+    pub is_new: bool,
+}
+
+impl Default for Profiles {
+    fn default() -> Self {
+        Self { numbers: HashMap::new(), uses: HashMap::new(), free: Vec::new(), next: 1 }
+    }
+}
+
+impl Profiles {
+    /// Takes a number for one more entry; `None` if there are more distinct profiles than numbers.
+    pub fn take(&mut self, profile: &Profile) -> Option<Assigned> {
+        if let Some(number) = self.numbers.get(profile).copied() {
+            self.uses.entry(number).and_modify(|(_, uses)| *uses += 1);
+            return Some(Assigned { number, is_new: false });
+        }
+        let number = self.free.pop().or_else(|| (self.next < PROFILES).then_some(self.next))?;
+        self.next = self.next.max(number + 1);
+        self.numbers.insert(*profile, number);
+        self.uses.insert(number, (*profile, 1));
+        Some(Assigned { number, is_new: true })
+    }
+
+    /// Gives a number back after an entry was written to name another.
+    pub fn give_back(&mut self, number: u32) {
+        let Some((profile, uses)) = self.uses.get_mut(&number) else { return };
+        *uses -= 1;
+        if *uses == 0 {
+            self.numbers.remove(profile);
+            self.uses.remove(&number);
+            self.free.push(number);
+        }
+    }
+
+    /// The profile behind a number in use.
+    pub fn get(&self, number: u32) -> Option<&Profile> {
+        self.uses.get(&number).map(|(profile, _)| profile)
+    }
+
+    /// Distinct profiles in use.
+    pub fn len(&self) -> usize {
+        self.uses.len()
+    }
+
+    /// Whether no device has a policy.
+    pub fn is_empty(&self) -> bool {
+        self.uses.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(retry: u32) -> Profile {
+        Profile { retry, ..Profile::default() }
+    }
+
+    #[test]
+    fn equal_profiles_share_a_number_and_unequal_ones_do_not() {
+        let mut profiles = Profiles::default();
+        let one = profiles.take(&profile(1)).expect("room");
+        assert_eq!(profiles.take(&profile(1)), Some(Assigned { is_new: false, ..one }));
+        assert_ne!(profiles.take(&profile(2)).expect("room").number, one.number);
+        assert_ne!(one.number, 0, "zero is nothing cached");
+    }
+
+    #[test]
+    fn a_number_is_used_again_only_after_the_last_entry_gave_it_back() {
+        let mut profiles = Profiles::default();
+        let number = profiles.take(&profile(1)).expect("room").number;
+        profiles.take(&profile(1));
+        profiles.give_back(number);
+        assert_ne!(profiles.take(&profile(2)).expect("room").number, number);
+        profiles.give_back(number);
+        assert_eq!(profiles.take(&profile(3)), Some(Assigned { number, is_new: true }));
+    }
+
+    #[test]
+    fn running_out_of_numbers_is_said() {
+        let mut profiles = Profiles::default();
+        for retry in 1..PROFILES {
+            assert!(profiles.take(&profile(retry)).is_some());
+        }
+        assert_eq!(profiles.take(&profile(PROFILES)), None);
+    }
+}

@@ -1,0 +1,10 @@
+//! The control server from outside: real sockets, a real store, agents that speak the real contract.
+
+mod admin;
+mod agent;
+mod alarms;
+mod log;
+mod nodes;
+mod observe;
+mod restart;
+mod world;

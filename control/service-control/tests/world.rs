@@ -1,0 +1,243 @@
+//! Random worlds: whatever nodes, HSS, PCRF and operators say in whatever order, what must always hold does.
+
+mod network;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use network::{START, config};
+use weir_service_control::{
+    AccessKind, AccessLimit, Action, Alarm, AlarmFate, AlarmId, AlarmProgress, Condition, DeviceCounts,
+    DeviceId, Input, NodeName, Output, Policy, PolicyId, Rule, Scope, ServiceControl, Subscription,
+    UnixMillis,
+};
+
+fn any_limit() -> impl Strategy<Value = AccessLimit> {
+    (0_u32..5, prop_oneof![Just(0_u64), 1..120_000_u64, Just(u64::MAX)])
+        .prop_map(|(permitted, ms)| AccessLimit { permitted, window: Duration::from_millis(ms) })
+}
+
+fn any_action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        Just(Action::None),
+        any_limit().prop_map(Action::Throttle),
+        Just(Action::Reject),
+        Just(Action::WithholdResources),
+        Just(Action::Release),
+    ]
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let rule = prop_oneof![
+        3 => any_limit().prop_map(Rule::AccessLimit),
+        1 => Just(Rule::ForbiddenProtocols(vec!["esp".into()])),
+    ];
+    let kinds = prop_oneof![Just(vec![]), Just(vec![AccessKind::Trigger])];
+    let scope = prop_oneof![Just(Scope::Node), Just(Scope::Network)];
+    (0_u32..4, rule, kinds, scope, any_action()).prop_map(|(id, rule, kinds, scope, action)| Policy {
+        id: PolicyId(id),
+        rule,
+        kinds,
+        scope,
+        action,
+    })
+}
+
+fn any_counts() -> impl Strategy<Value = DeviceCounts> {
+    let time = (-200_000_i64..200_000).prop_map(|offset| UnixMillis(START + offset));
+    (0_u64..9, 0_u64..9, 0_u64..9, proptest::collection::vec(time, 0..16)).prop_map(
+        |(requests, admitted, rejected, admissions)| DeviceCounts {
+            requests,
+            admitted,
+            rejected,
+            unsolicited: 0,
+            last_rejection: None,
+            admissions,
+        },
+    )
+}
+
+fn any_device() -> impl Strategy<Value = DeviceId> {
+    (0_u8..2).prop_map(|number| DeviceId(format!("00101000000000{number}")))
+}
+
+fn any_node() -> impl Strategy<Value = NodeName> {
+    (0_u8..3).prop_map(|number| NodeName(format!("node{number}")))
+}
+
+fn any_boot() -> impl Strategy<Value = String> {
+    (0_u8..2).prop_map(|number| number.to_string())
+}
+
+fn any_alarm() -> impl Strategy<Value = Alarm> {
+    let condition = prop_oneof![
+        Just(Condition::Count { requests: 4, window: Duration::from_secs(60) }),
+        Just(Condition::Protocol("esp".into())),
+    ];
+    let kind = prop_oneof![Just(AccessKind::Packet), Just(AccessKind::Trigger)];
+    let id = (any_node(), any_boot(), 0_u64..4);
+    (id, any_device(), condition, kind, any::<bool>(), any_counts()).prop_map(
+        |((node, boot, sequence), device, condition, kind, access_held, counts)| Alarm {
+            id: AlarmId { node, boot, sequence },
+            device,
+            condition,
+            kind,
+            access_held,
+            counts,
+        },
+    )
+}
+
+fn any_subscription() -> impl Strategy<Value = Result<Subscription, String>> {
+    let known = |kind: &str| Ok(Subscription::Known { device_type: kind.into() });
+    prop_oneof![
+        4 => Just(known("meter")),
+        1 => Just(known("phone")),
+        1 => Just(Ok(Subscription::Unknown)),
+        1 => Just(Err("no connection".to_owned())),
+    ]
+}
+
+fn any_policies() -> impl Strategy<Value = Result<Vec<Policy>, String>> {
+    prop_oneof![
+        5 => proptest::collection::vec(any_policy(), 0..4).prop_map(Ok),
+        1 => Just(Err("no connection".to_owned())),
+    ]
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    let report = (any_node(), any_boot(), any_device(), any_counts());
+    prop_oneof![
+        2 => (any_node(), any_boot()).prop_map(|(node, boot)| Input::NodeConnected { node, boot }),
+        1 => any_node().prop_map(|node| Input::NodeDisconnected { node }),
+        5 => any_alarm().prop_map(Input::AlarmRaised),
+        4 => report.prop_map(|(node, boot, device, counts)| {
+            Input::CountsReported { node, boot, devices: vec![(device, counts)] }
+        }),
+        4 => (any_device(), any_subscription())
+            .prop_map(|(device, answer)| Input::SubscriptionAnswered { device, answer }),
+        4 => (any_device(), any_policies()).prop_map(|(device, answer)| Input::PoliciesAnswered { device, answer }),
+        1 => any_device().prop_map(|device| Input::SubscriberChanged { device }),
+        1 => any_device().prop_map(|device| Input::OperatorCancels { device }),
+        2 => Just(Input::TimePassed),
+    ]
+}
+
+/// Watches the outputs.
+#[derive(Default)]
+struct Witness {
+    recorded: BTreeMap<DeviceId, u64>,
+    sent: BTreeMap<(NodeName, DeviceId), u64>,
+    latest: BTreeMap<DeviceId, weir_service_control::CacheUpdate>,
+}
+
+impl Witness {
+    fn watch(&mut self, outputs: &[Output]) {
+        for output in outputs {
+            match output {
+                Output::Record(decision) => {
+                    let last = self.recorded.entry(decision.device.clone()).or_default();
+                    assert!(decision.entry.revision >= *last, "revisions never fall");
+                    *last = decision.entry.revision;
+                    self.latest.insert(decision.device.clone(), decision.entry.clone());
+                }
+                Output::Update { node, update } => self.sent(node, update),
+                Output::Snapshot { node, entries } => entries.iter().for_each(|entry| self.sent(node, entry)),
+                _ => {}
+            }
+        }
+    }
+
+    fn sent(&mut self, node: &NodeName, update: &weir_service_control::CacheUpdate) {
+        let recorded = self.recorded.get(&update.device).copied().unwrap_or_default();
+        assert!(update.revision <= recorded, "what is sent has been recorded");
+        let last = self.sent.entry((node.clone(), update.device.clone())).or_default();
+        assert!(update.revision >= *last, "revisions never fall");
+        *last = update.revision;
+        assert!(!update.explanation.contains(&update.device.0), "no identifier in words");
+        assert!(update.answers.is_none() || update.alarm != AlarmFate::Unchanged, "an answer decides");
+    }
+}
+
+fn check_timers(control: &ServiceControl, now: i64) {
+    if let Some(due) = control.next_timeout() {
+        assert!(due.0 > now, "a timer must lie ahead");
+    }
+    for alarm in control.alarms() {
+        let timeout = control.next_timeout().expect("an active alarm has a way to its end");
+        if let AlarmProgress::RejectedUntil(at) | AlarmProgress::RetryAt(at) = alarm.progress {
+            assert!(timeout <= at);
+        }
+    }
+}
+
+/// HSS and PCRF answer everything from now on; time passes from timer to timer until no alarm is active.
+fn run_to_the_end(control: &mut ServiceControl, witness: &mut Witness, mut now: i64, policies: &[Policy]) {
+    for _ in 0..400 {
+        if control.alarms().next().is_none() {
+            return;
+        }
+        now = control.next_timeout().expect("an active alarm has a way to its end").0.max(now);
+        let mut outputs = control.handle(Input::TimePassed, UnixMillis(now));
+        while !outputs.is_empty() {
+            witness.watch(&outputs);
+            let answers: Vec<_> = outputs.iter().filter_map(|output| answer(output, policies)).collect();
+            outputs = answers.into_iter().flat_map(|it| control.handle(it, UnixMillis(now))).collect();
+        }
+        check_timers(control, now);
+    }
+    panic!("still active: {:?}", control.alarms().collect::<Vec<_>>());
+}
+
+fn answer(output: &Output, policies: &[Policy]) -> Option<Input> {
+    match output {
+        Output::QuerySubscription { device } => {
+            let answer = Ok(Subscription::Known { device_type: "meter".into() });
+            Some(Input::SubscriptionAnswered { device: device.clone(), answer })
+        }
+        Output::QueryPolicies { device, .. } => {
+            Some(Input::PoliciesAnswered { device: device.clone(), answer: Ok(policies.to_vec()) })
+        }
+        _ => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 300 } else { 20_000 }))]
+
+    #[test]
+    fn random_worlds_never_panic_and_every_alarm_comes_to_its_end(
+        inputs in proptest::collection::vec((any_input(), 0_i64..20_000), 1..60),
+        restart_after in 0_usize..60,
+        at_last in proptest::collection::vec(any_policy(), 0..3),
+    ) {
+        let mut control = ServiceControl::new(config());
+        let mut witness = Witness::default();
+        let mut now = START;
+        for (step, (input, pause)) in inputs.into_iter().enumerate() {
+            now += pause;
+            if step == restart_after {
+                control = ServiceControl::new(config());
+                control.restore(witness.latest.values().cloned(), UnixMillis(now));
+            }
+            let outputs = control.handle(input, UnixMillis(now));
+            witness.watch(&outputs);
+            check_timers(&control, now);
+        }
+        // An endless window never has room again; such a policy is not part of coming to an end.
+        let sane = |policy: &Policy| match policy.rule {
+            Rule::AccessLimit(limit) => limit.window < Duration::from_secs(3600),
+            Rule::ForbiddenProtocols(_) => true,
+        };
+        let throttle_sane = |policy: &Policy| policy.throttle().is_none_or(|it| it.window < Duration::from_secs(3600));
+        let at_last: Vec<_> = at_last.into_iter().filter(|it| sane(it) && throttle_sane(it)).collect();
+        for device in ["001010000000000", "001010000000001"] {
+            let changed = Input::SubscriberChanged { device: DeviceId(device.into()) };
+            let outputs = control.handle(changed, UnixMillis(now));
+            witness.watch(&outputs);
+        }
+        run_to_the_end(&mut control, &mut witness, now, &at_last);
+    }
+}
