@@ -1,0 +1,14 @@
+//! The subcommands of `weir`, one file each.
+//!
+//! Each file holds the command's arguments as a `clap` struct and a `run` that does it and says how the
+//! process ends. What a command must not do: parse configuration by itself; that is `crate::config`.
+
+pub mod alarm;
+pub mod check;
+pub mod control;
+pub mod device;
+pub mod node;
+pub mod policy;
+mod show;
+pub mod subscriber;
+pub mod up;

@@ -1,0 +1,192 @@
+//! Whose packets a capture holds: the devices, their entries, and the side a packet came from.
+//!
+//! What this is: the tables of a node made without a node, from a configuration or, without one, from the
+//! source addresses as they appear. What it must not do: show a device's identifier unless asked (R-X7).
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+use weir_agent::devices::Plan;
+use weir_agent::profile;
+use weir_dataplane::Layout;
+use weir_dataplane::layout::{Strangers, check_servers, to_address, to_ip};
+use weir_dataplane_common::abi::{AccessKind, AddressKey, Control, Profile, Settings, Side, VALID};
+use weir_dataplane_common::parse::{self, Address, Cursor, Parsed};
+use weir_dataplane_common::tick::Tick;
+
+use super::judge::Judge;
+use super::{clock, node};
+use crate::config::Configuration;
+
+/// Source addresses that become devices where nothing is configured: 192 MiB of entries.
+pub const MOST_SOURCES: u32 = 1 << 20;
+
+/// Devices and what they are judged by.
+pub struct World {
+    /// What the program knows about the node.
+    pub settings: Settings,
+    /// Entries in all.
+    pub entries: u32,
+    /// Of which outside the pools.
+    pub unpooled: u32,
+    profiles: Vec<Profile>,
+    plan: Plan,
+    /// The control word each device begins with; by the device's number, like the following.
+    controls: Vec<Control>,
+    devices: Vec<Device>,
+    numbers: HashMap<AddressKey, u32>,
+    /// How many source addresses may become devices; `None`: devices are configured.
+    pub room: Option<u32>,
+    /// Packets of source addresses that found no room.
+    pub turned_away: u64,
+}
+
+/// A device of the capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its address or pseudonym; its identifier only if that was asked for.
+    pub name: String,
+    /// Its primary entry.
+    pub entry: u32,
+}
+
+impl World {
+    /// Nothing is configured and nothing limited: up to `room` source addresses become devices.
+    ///
+    /// # Errors
+    /// More room than a node can have.
+    pub fn open(room: u32) -> anyhow::Result<Self> {
+        let layout = Layout::new(&[], room)?;
+        let kinds = [AccessKind::Packet, AccessKind::Trigger];
+        let unlimited = profile::compile(None, &kinds, &node::DEFAULT_TIMINGS, None)?;
+        Ok(Self {
+            settings: layout.settings(&[], Strangers::default()),
+            entries: layout.entries(),
+            unpooled: room,
+            profiles: vec![unlimited],
+            plan: Plan::default(),
+            controls: Vec::new(),
+            devices: Vec::new(),
+            numbers: HashMap::new(),
+            room: Some(room),
+            turned_away: 0,
+        })
+    }
+
+    /// The node of a configuration, with its devices' policies cached from the start.
+    ///
+    /// # Errors
+    /// The file has no `[node]`, or more than a node can hold.
+    pub fn configured(configuration: &Configuration, show_identifiers: bool) -> anyhow::Result<Self> {
+        let section = configuration.node.as_ref().context(
+            "the configuration has no [node], whose pools, times and alarm condition a capture is judged by",
+        )?;
+        let layout = Layout::new(&section.pools, section.unpooled_devices)?;
+        check_servers(&section.application_servers)?;
+        let bindings = node::bindings(configuration);
+        let plan = Plan::new(&bindings, &layout)?;
+        let (profiles, controls) = node::profiles(configuration, section)?;
+        let mut world = Self {
+            settings: layout.settings(&section.application_servers, node::strangers(section)),
+            entries: layout.entries(),
+            unpooled: section.unpooled_devices,
+            profiles,
+            plan,
+            controls,
+            devices: Vec::new(),
+            numbers: HashMap::new(),
+            room: None,
+            turned_away: 0,
+        };
+        for (number, binding) in bindings.iter().enumerate() {
+            let name =
+                if show_identifiers { binding.device.clone() } else { format!("device-{}", number + 1) };
+            world.devices.push(Device { name, entry: world.plan.devices.entry(number) });
+            let keys = binding.addresses.iter().map(|address| AddressKey::of(to_address(*address)));
+            world.numbers.extend(keys.map(|key| (key, number as u32)));
+        }
+        Ok(world)
+    }
+
+    /// Entries that user space begins with; it makes those of an open world as their devices appear.
+    pub fn first_entries(&self) -> u32 {
+        if self.room.is_some() { 0 } else { self.entries }
+    }
+
+    /// Writes the world into a judge's tables.
+    ///
+    /// # Errors
+    /// The judge's.
+    pub fn install(&self, judge: &mut impl Judge) -> anyhow::Result<()> {
+        for (number, profile) in self.profiles.iter().enumerate() {
+            judge.write_profile(number as u32, profile)?;
+        }
+        for (key, entry) in &self.plan.unpooled {
+            judge.put_unpooled(*key, *entry)?;
+        }
+        self.plan.install(judge.entries());
+        for (device, control) in self.devices.iter().zip(&self.controls) {
+            judge.entries()[device.entry as usize].control.store(control.0);
+        }
+        Ok(())
+    }
+
+    /// On which side a frame came in; `None` if neither address is a device's. In an open world a new source
+    /// becomes a device here.
+    ///
+    /// # Errors
+    /// The judge's.
+    pub fn side_of(&mut self, frame: &[u8], judge: &mut impl Judge) -> anyhow::Result<Option<Side>> {
+        let Parsed::Ip(packet) = parse::ethernet(Cursor::new(frame)) else { return Ok(None) };
+        let is_device = |address| self.numbers.contains_key(&AddressKey::of(address));
+        if is_device(packet.source) {
+            return Ok(Some(Side::Access));
+        }
+        let Some(room) = self.room else {
+            return Ok(is_device(packet.destination).then_some(Side::Network));
+        };
+        if self.devices.len() as u32 >= room {
+            self.turned_away += 1;
+            return Ok(None);
+        }
+        self.adopt(packet.source, judge)?;
+        Ok(Some(Side::Access))
+    }
+
+    fn adopt(&mut self, source: Address, judge: &mut impl Judge) -> anyhow::Result<()> {
+        let (key, number) = (AddressKey::of(source), self.devices.len() as u32);
+        judge.put_unpooled(key, number)?;
+        let entry = &judge.entries()[number as usize];
+        entry.owner.store(number);
+        entry.control.store(Control(VALID).0);
+        self.numbers.insert(key, number);
+        self.devices.push(Device { name: name_of(source), entry: number });
+        Ok(())
+    }
+
+    /// The device's number that owns an entry.
+    pub fn number_at(&self, entry: u32, judge: &impl Judge) -> Option<u32> {
+        Some(judge.entries().get(entry as usize)?.owner.load())
+    }
+
+    /// All devices, by number.
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
+    /// Keeps the entries' old instants old.
+    pub fn keep_old(&self, judge: &impl Judge, nanos: u64) {
+        let now = Tick::from_nanos(nanos);
+        for device in &self.devices {
+            clock::keep_old(&judge.entries()[device.entry as usize], now);
+        }
+    }
+}
+
+/// What a source address is called: an IPv6 device has a /64.
+fn name_of(source: Address) -> String {
+    match source.as_v4() {
+        Some(_) => to_ip(source).to_string(),
+        None => format!("{}/64", to_ip(Address { low: 0, ..source })),
+    }
+}
