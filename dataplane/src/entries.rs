@@ -5,24 +5,37 @@
 
 use std::{ops::Deref, os::fd::AsFd, os::fd::AsRawFd};
 
-use memmap2::{MmapMut, MmapOptions};
+use memmap2::{MmapOptions, MmapRaw};
 use weir_dataplane_common::abi::Entry;
 
 use crate::Error;
 
 /// All entries of a node, shared with the kernel.
 pub struct Entries {
-    map: MmapMut,
+    map: MmapRaw,
     count: usize,
 }
 
 impl Entries {
-    /// Maps `count` entries of the map behind `fd`.
+    /// Maps `count` entries of the map behind `fd`, to read and write.
     pub(crate) fn map(fd: impl AsFd, count: u32) -> Result<Self, Error> {
-        let length = count as usize * size_of::<Entry>();
-        // SAFETY: the map is an array of `count` entries, which live in kernel memory as long as the mapping
-        // does, and which both sides change by atomic words only.
-        let map = unsafe { MmapOptions::new().len(length).map_mut(fd.as_fd().as_raw_fd()) };
+        let options = Self::options(count);
+        Self::mapped(options.map_raw(fd.as_fd().as_raw_fd()), count)
+    }
+
+    /// The same, only to read: writing through it is a fault.
+    pub(crate) fn map_read_only(fd: impl AsFd, count: u32) -> Result<Self, Error> {
+        let options = Self::options(count);
+        Self::mapped(options.map_raw_read_only(fd.as_fd().as_raw_fd()), count)
+    }
+
+    fn options(count: u32) -> MmapOptions {
+        let mut options = MmapOptions::new();
+        options.len(count as usize * size_of::<Entry>());
+        options
+    }
+
+    fn mapped(map: std::io::Result<MmapRaw>, count: u32) -> Result<Self, Error> {
         let map = map.map_err(|error| Error::Map {
             map: "ENTRIES",
             operation: "mapping it as memory",

@@ -14,6 +14,7 @@ pub mod layout;
 mod object;
 pub mod replay;
 pub mod ring;
+pub mod running;
 pub mod tables;
 
 pub use error::Error;

@@ -16,7 +16,11 @@
 pub mod addresses;
 pub mod admin;
 pub mod cable;
+pub mod deployment;
 pub mod draw;
+pub mod examples;
+pub mod forecast;
+pub mod gate_view;
 pub mod http;
 pub mod metrics;
 pub mod names;
@@ -27,5 +31,6 @@ pub mod process;
 pub mod remains;
 pub mod rights;
 mod spawner;
+pub mod stage;
 pub mod story;
 pub mod world;

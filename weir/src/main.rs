@@ -8,12 +8,13 @@ mod commands;
 mod config;
 mod daemon;
 mod log;
+mod replay;
 mod table;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{alarm, check, control, device, node, policy, subscriber, up};
+use commands::{alarm, check, control, device, inspect, node, policy, subscriber, up};
 
 /// Packet-path admission for machine traffic in operator networks.
 #[derive(Debug, Parser)]
@@ -37,6 +38,8 @@ enum Command {
     Subscriber(subscriber::Subscriber),
     Alarm(alarm::Alarm),
     Check(check::Check),
+    Inspect(inspect::Inspect),
+    Replay(commands::replay::Replay),
 }
 
 impl Command {
@@ -50,6 +53,8 @@ impl Command {
             Self::Subscriber(subscriber) => ask(subscriber.run()),
             Self::Alarm(alarm) => ask(alarm.run()),
             Self::Check(check) => check.run(),
+            Self::Inspect(inspect) => inspect.run(),
+            Self::Replay(replay) => replay.run(),
         }
     }
 }

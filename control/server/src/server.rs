@@ -90,6 +90,10 @@ impl Server {
     /// # Errors
     /// The first thing that made control stop by itself.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        // A child, because a failing part ends the others and nobody else.
+        let shutdown = shutdown.child_token();
+        // Open streams end as well if this future is dropped.
+        let _ended = shutdown.clone().drop_guard();
         let metrics = Arc::new(self.metrics);
         let directory = Arc::new(Directory::new(metrics.clone()));
         let (handle, inbox) = BrainHandle::new();
@@ -104,13 +108,13 @@ impl Server {
         let admin = Admin { brain: handle, store: self.store, directory, changing: Arc::default() };
         // The files go last, when nobody is served any more.
         let ((nodes, _nodes_file), (admin_listener, _admin_file)) = (self.nodes, self.admin);
-        let (registry, ended) = (metrics.registry.clone(), shutdown.clone().cancelled_owned());
+        let (registry, stopped) = (metrics.registry.clone(), shutdown.clone().cancelled_owned());
         let mut parts = JoinSet::new();
         parts.spawn(brain.run(inbox, shutdown.clone()));
         parts.spawn(stream::serve(streams, nodes));
         parts.spawn(admin::serve(admin, admin_listener, shutdown.clone()));
         let (observe, readiness) = (self.observe, self.readiness);
-        parts.spawn(async move { Ok(observe.serve(registry, readiness, ended).await?) });
+        parts.spawn(async move { Ok(observe.serve(registry, readiness, stopped).await?) });
         tracing::info!(
             nodes = %self.config.stream_socket.display(),
             admin = %self.config.admin_socket.display(),

@@ -67,6 +67,7 @@ impl TrackedAlarm {
                 history.push(turn.now, node);
             }
             self.phase.cancel(Vec::new());
+            self.condition = None;
         } else {
             let held_until = turn.now.plus(at_least_a_moment(turn.config.protocol_alarm_hold));
             match (condition, verdict.status.rejected) {
@@ -117,6 +118,7 @@ impl TrackedAlarm {
         let reply = self.reply(AlarmFate::Cancel, self.phase == AlarmPhase::Waiting, explanation);
         let told = if self.source.is_none() { turn.nodes.connected().collect() } else { Vec::new() };
         self.phase.cancel(told);
+        self.condition = None;
         reply
     }
 
@@ -158,7 +160,10 @@ impl Entry {
         let same = |it: &&mut Throttle| it.policy == throttle.policy && it.node == throttle.node;
         match self.throttles.iter_mut().find(same) {
             Some(standing) => standing.until = standing.until.max(throttle.until),
-            None => self.throttles.push(throttle),
+            None => {
+                self.throttles.reserve_exact(1);
+                self.throttles.push(throttle);
+            }
         }
     }
 }

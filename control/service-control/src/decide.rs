@@ -25,6 +25,7 @@ impl Device {
             return;
         }
         self.alarms.retain(|other| other.node() != Some(from.node));
+        self.alarms.reserve_exact(1);
         self.alarms.push(TrackedAlarm {
             source: Some((from.node, key)),
             raised_at: turn.now,

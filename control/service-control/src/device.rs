@@ -49,7 +49,7 @@ pub(crate) struct TrackedAlarm {
     /// `None`: rejected before service control restarted, by which node is not recorded.
     pub(crate) source: Option<(NodeIndex, AlarmKey)>,
     pub(crate) raised_at: UnixMillis,
-    /// `None` where the source is `None`.
+    /// `None` where the source is `None`, and once the alarm is over.
     pub(crate) condition: Option<Condition>,
     pub(crate) kind: Option<AccessKind>,
     pub(crate) access_held: bool,

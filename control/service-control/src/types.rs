@@ -250,7 +250,8 @@ pub struct CacheUpdate {
     pub not_m2m: bool,
     /// The open session ends now.
     pub release_session: bool,
-    /// The alarm this update answers, on the update to the node that raised it.
+    /// The alarm this update answers, on the update to the node that raised it; in a snapshot also one that was
+    /// lifted while that node was away. `alarm` is about this one, or about whichever is active if none is named.
     pub answers: Option<AlarmId>,
     /// What becomes of an active alarm.
     pub alarm: AlarmFate,

@@ -33,6 +33,8 @@ pub struct Device<'n> {
     pub admissions: Vec<(u64, AccessKind)>,
     pub rejections: usize,
     pub unsolicited: usize,
+    /// Reason and policy (0: the status, or none) of the latest refusal; policies are numbered from 1.
+    pub last_rejection: Option<(Reason, u32)>,
     session: Option<Session>,
     /// The drop whose repeats are the same request.
     first_drop: Option<u64>,
@@ -53,6 +55,7 @@ impl<'n> Device<'n> {
             admissions: Vec::new(),
             rejections: 0,
             unsolicited: 0,
+            last_rejection: None,
             session: None,
             first_drop: None,
             alarm: false,
@@ -100,6 +103,9 @@ impl<'n> Device<'n> {
             self.weigh(raised.is_some(), verdict.as_ref()).unwrap_or(Reason::InSession)
         };
         self.alarm |= raised.is_some();
+        if let Some(finding) = verdict.filter(|finding| finding.reason == reason) {
+            self.last_rejection = Some((reason, finding.policy));
+        }
         if reason == Reason::InSession
             && packet.way == Way::Up
             && let Some(session) = &mut self.session
@@ -146,6 +152,10 @@ impl<'n> Device<'n> {
         }
         let raised = raised.map(|raised| Raised { access_held: held, ..raised });
         let counted = self.enact(now, kind, reason, repeat);
+        if counted && !matches!(reason, Reason::Held | Reason::Admitted) {
+            // Under an active alarm: the policy that would have rejected it as well.
+            self.last_rejection = Some((reason, verdict.map_or(0, |finding| finding.policy)));
+        }
         Outcome { reason, access: Some(kind), counted, raised }
     }
 

@@ -3,7 +3,12 @@
 //! Times are small so that sessions end, limits fill and throttles lapse within a short sequence, and gaps are
 //! often exactly one of the configured lengths, since that is where a comparison is wrong if it is.
 
-use proptest::{collection::vec, option, prelude::*, sample::subsequence};
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    sample::{Index, subsequence},
+};
 use weir_dataplane_common::{abi::AccessKind, inspect::Class};
 
 use super::policy::{
@@ -38,7 +43,8 @@ pub struct Step {
 pub struct World {
     pub node: Node,
     pub start: u64,
-    pub policies: Option<Vec<Policy>>,
+    /// Lists of policies that the device may have; it begins with the first.
+    pub lists: Vec<Option<Vec<Policy>>>,
     pub steps: Vec<Step>,
 }
 
@@ -89,25 +95,41 @@ fn status() -> impl Strategy<Value = Status> {
         .prop_map(|(throttled_for, rejected)| Status { throttled_for, rejected })
 }
 
-/// Control never says throttled for longer than the throttle's window, nor without a throttle.
-fn stored() -> impl Strategy<Value = (Option<Vec<Policy>>, Status)> {
-    (policies(), status()).prop_map(|(policies, mut status)| {
-        let window = throttle_of(policies.as_ref()).map(|limit| limit.window);
-        status.throttled_for =
-            status.throttled_for.and_then(|length| window.map(|window| length.min(window)));
-        (policies, status)
-    })
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Cancel,
+    NotAMachine,
+    Reject,
+    Push,
+    Release,
+    Seen,
 }
 
-fn operation() -> impl Strategy<Value = Operation> {
+fn deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
-        8 => stored().prop_map(|(policies, status)| Operation::Cancel { policies, status }),
-        1 => Just(Operation::NotAMachine),
-        3 => stored().prop_map(|(policies, status)| Operation::Reject { policies, status }),
-        3 => stored().prop_map(|(policies, status)| Operation::Push { policies, status }),
-        2 => Just(Operation::Release),
-        1 => Just(Operation::Seen),
+        8 => Just(Deed::Cancel),
+        1 => Just(Deed::NotAMachine),
+        3 => Just(Deed::Reject),
+        3 => Just(Deed::Push),
+        2 => Just(Deed::Release),
+        1 => Just(Deed::Seen),
     ]
+}
+
+/// With one of the world's lists of policies. Control never says throttled for longer than the throttle's window,
+/// nor without a throttle.
+fn operation(lists: &[Option<Vec<Policy>>], deed: Deed, which: Index, mut status: Status) -> Operation {
+    let policies = which.get(lists).clone();
+    let window = throttle_of(policies.as_ref()).map(|limit| limit.window);
+    status.throttled_for = status.throttled_for.zip(window).map(|(length, window)| length.min(window));
+    match deed {
+        Deed::Cancel => Operation::Cancel { policies, status },
+        Deed::NotAMachine => Operation::NotAMachine,
+        Deed::Reject => Operation::Reject { policies, status },
+        Deed::Push => Operation::Push { policies, status },
+        Deed::Release => Operation::Release,
+        Deed::Seen => Operation::Seen,
+    }
 }
 
 fn packet() -> impl Strategy<Value = Packet> {
@@ -116,16 +138,27 @@ fn packet() -> impl Strategy<Value = Packet> {
     (way, class).prop_map(|(way, class)| Packet { way, class })
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let gap = prop_oneof![
+fn gap() -> impl Strategy<Value = Gap> {
+    prop_oneof![
         20 => (0u64..4).prop_map(Gap::Ticks),
         20 => (0u64..40).prop_map(Gap::Ticks),
         10 => (0u64..200).prop_map(Gap::Ticks),
         30 => (0usize..16, -1i64..=1).prop_map(|(which, more)| Gap::Length(which, more)),
         1 => Just(Gap::Days),
-    ];
-    let event = prop_oneof![5 => packet().prop_map(Event::Packet), 1 => operation().prop_map(Event::Operation)];
-    (gap, event).prop_map(|(gap, event)| Step { gap, event })
+    ]
+}
+
+#[derive(Clone, Debug)]
+enum DrawnEvent {
+    Packet(Packet),
+    Deed(Deed, Index, Status),
+}
+
+fn event() -> impl Strategy<Value = DrawnEvent> {
+    prop_oneof![
+        5 => packet().prop_map(DrawnEvent::Packet),
+        1 => (deed(), any::<Index>(), status()).prop_map(|(deed, which, status)| DrawnEvent::Deed(deed, which, status)),
+    ]
 }
 
 fn node() -> impl Strategy<Value = Node> {
@@ -152,8 +185,18 @@ fn node() -> impl Strategy<Value = Node> {
 pub fn world() -> impl Strategy<Value = World> {
     // An ordinary instant, or one shortly before a slot's or a tick's number wraps.
     let start = prop_oneof![6 => Just(1u64 << 20), 1 => Just((1 << 30) - 500), 1 => Just((1 << 32) - 500)];
-    (node(), start, policies(), vec(step(), 1..150))
-        .prop_map(|(node, start, policies, steps)| World { node, start, policies, steps })
+    (node(), start, vec(policies(), 1..4), vec((gap(), event()), 1..150)).prop_map(
+        |(node, start, lists, drawn)| {
+            let step = |(gap, event)| match event {
+                DrawnEvent::Packet(packet) => Step { gap, event: Event::Packet(packet) },
+                DrawnEvent::Deed(deed, which, status) => {
+                    Step { gap, event: Event::Operation(operation(&lists, deed, which, status)) }
+                }
+            };
+            let steps = drawn.into_iter().map(step).collect();
+            World { node, start, lists, steps }
+        },
+    )
 }
 
 impl World {
@@ -162,35 +205,26 @@ impl World {
         let node = &self.node;
         let mut lengths = vec![node.inactivity, node.max_age, node.retry];
         lengths.extend(node.alarm.requests.map(|limit| limit.window));
-        lengths_of_policies(self.policies.as_ref(), &mut lengths);
-        for step in &self.steps {
-            if let Event::Operation(operation) = &step.event {
-                lengths_of_operation(operation, &mut lengths);
+        let policies = self.lists.iter().flatten().flatten();
+        for policy in policies {
+            if let Rule::AccessLimit(limit) = policy.rule {
+                lengths.push(limit.window);
             }
+            lengths.extend(policy.action.throttle().map(|limit| limit.window));
         }
+        lengths.extend(self.steps.iter().flat_map(Step::lengths));
         lengths
     }
 }
 
-fn lengths_of_operation(operation: &Operation, lengths: &mut Vec<u64>) {
-    let (Operation::Cancel { policies, status }
-    | Operation::Reject { policies, status }
-    | Operation::Push { policies, status }) = operation
-    else {
-        return;
-    };
-    lengths.extend(status.throttled_for);
-    if let Some(Until::Lapses(length)) = status.rejected {
-        lengths.push(length);
-    }
-    lengths_of_policies(policies.as_ref(), lengths);
-}
-
-fn lengths_of_policies(policies: Option<&Vec<Policy>>, lengths: &mut Vec<u64>) {
-    for policy in policies.into_iter().flatten() {
-        if let Rule::AccessLimit(limit) = policy.rule {
-            lengths.push(limit.window);
-        }
-        lengths.extend(policy.action.throttle().map(|limit| limit.window));
+impl Step {
+    fn lengths(&self) -> Vec<u64> {
+        let Event::Operation(operation) = &self.event else { return Vec::new() };
+        let Some(status) = operation.status() else { return Vec::new() };
+        let lapse = match status.rejected {
+            Some(Until::Lapses(length)) => Some(length),
+            _ => None,
+        };
+        status.throttled_for.into_iter().chain(lapse).collect()
     }
 }

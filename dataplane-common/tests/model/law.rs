@@ -111,9 +111,7 @@ impl<'n> LawSide<'n> {
             });
             bits |= STATUS_REJECT;
         }
-        move |control| {
-            control.with_profile(number).without(STATUS_THROTTLED | STATUS_REJECT).with(bits)
-        }
+        move |control| control.with_profile(number).without(STATUS_THROTTLED | STATUS_REJECT).with(bits)
     }
 
     fn change(&self, change: impl Fn(Control) -> Control) {

@@ -144,6 +144,17 @@ pub enum Operation {
     Seen,
 }
 
+impl Operation {
+    pub fn status(&self) -> Option<Status> {
+        match self {
+            Self::Cancel { status, .. } | Self::Reject { status, .. } | Self::Push { status, .. } => {
+                Some(*status)
+            }
+            Self::NotAMachine | Self::Release | Self::Seen => None,
+        }
+    }
+}
+
 /// The throttle among these policies: a device can have one, and it replaces a limit.
 pub fn throttle_of(policies: Option<&Vec<Policy>>) -> Option<Limit> {
     let limits = policies?.iter().filter(|policy| matches!(policy.rule, Rule::AccessLimit(_)));

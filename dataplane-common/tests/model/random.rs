@@ -1,7 +1,11 @@
 //! The law and the model over the same random sequences, compared after every step.
 
 use proptest::prelude::*;
-use weir_dataplane_common::{admit::Outcome, window::{History, SLOTS}};
+use weir_dataplane_common::{
+    admit::Outcome,
+    reason::Reason,
+    window::{History, SLOTS},
+};
 
 use super::{
     device::Device,
@@ -21,6 +25,8 @@ struct Seen {
     rejected: usize,
     unsolicited: usize,
     session_is_open: bool,
+    /// Reason and place of the policy (from 1; 0: the status, or none) of the latest refusal.
+    last_rejection: Option<(Reason, u32)>,
     /// Ages of the last fourteen, newest first, none above [`LONG_AGO`].
     request_ages: Vec<u64>,
     admission_ages: Vec<u64>,
@@ -37,6 +43,7 @@ fn of_model(device: &Device<'_>, now: u64, outcome: Option<Outcome>) -> Seen {
         rejected: device.rejections,
         unsolicited: device.unsolicited,
         session_is_open: device.session_is_open(now),
+        last_rejection: device.last_rejection,
         request_ages: ages(&mut device.requests.iter().rev().copied()),
         admission_ages: ages(&mut device.counted_admissions().rev()),
     }
@@ -44,9 +51,8 @@ fn of_model(device: &Device<'_>, now: u64, outcome: Option<Outcome>) -> Seen {
 
 fn of_law(law: &LawSide<'_>, now: u64, outcome: Option<Outcome>) -> Seen {
     let entry = &law.entry;
-    let ages = |history: &History| {
-        history.ages(tick(now)).map(|age| u64::from(age).min(LONG_AGO)).collect()
-    };
+    let rejection = entry.last_rejection.load();
+    let ages = |history: &History| history.ages(tick(now)).map(|age| u64::from(age).min(LONG_AGO)).collect();
     Seen {
         outcome,
         requests: entry.requests.load() as usize,
@@ -54,6 +60,9 @@ fn of_law(law: &LawSide<'_>, now: u64, outcome: Option<Outcome>) -> Seen {
         rejected: entry.rejected.load() as usize,
         unsolicited: entry.unsolicited.load() as usize,
         session_is_open: law.session_is_open(now),
+        last_rejection: Reason::from_number(rejection as u8)
+            .filter(|_| rejection != 0)
+            .map(|reason| (reason, rejection >> 8)),
         request_ages: ages(&entry.request_history),
         admission_ages: ages(&entry.admission_history),
     }
@@ -82,8 +91,8 @@ impl Clock {
 
 fn run(world: &World) -> Result<(), TestCaseError> {
     let mut clock = Clock { now: world.start, lengths: world.lengths() };
-    let mut device = Device::new(&world.node, world.policies.clone());
-    let mut law = LawSide::new(&world.node, world.policies.as_ref());
+    let mut device = Device::new(&world.node, world.lists[0].clone());
+    let mut law = LawSide::new(&world.node, world.lists[0].as_ref());
     for (number, step) in world.steps.iter().enumerate() {
         clock.advance(step.gap);
         let now = clock.now;

@@ -24,7 +24,8 @@ impl Up {
         let file = self.file.display();
         let control =
             configuration.control_role().with_context(|| format!("{file}: there is no [control] section"))?;
-        let node = configuration.node_role().with_context(|| format!("{file}: there is no [node] section"))?;
+        let node =
+            configuration.node_role().with_context(|| format!("{file}: there is no [node] section"))?;
         daemon::run(|shutdown| async move {
             let (for_control, for_node) = (shutdown.clone(), shutdown.clone());
             let control = async {

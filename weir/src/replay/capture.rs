@@ -72,8 +72,7 @@ impl Capture {
             Format::Pcap(reader) => next_pcap(reader, frame),
             Format::PcapNg(reader) => next_pcapng(reader, frame),
         };
-        let more =
-            more.with_context(|| format!("{}: packet {}", self.file.display(), self.read + 1))?;
+        let more = more.with_context(|| format!("{}: packet {}", self.file.display(), self.read + 1))?;
         self.read += u64::from(more);
         Ok(more)
     }
@@ -143,7 +142,8 @@ fn next_pcapng(reader: &mut PcapNgReader<Source>, frame: &mut Frame) -> anyhow::
         frame.bytes.extend_from_slice(packet.bytes);
         let (number, units) = (packet.interface, packet.units);
         let interface = reader.interfaces().get(number as usize);
-        let interface = interface.with_context(|| format!("names interface {number}, which is not described"))?;
+        let interface =
+            interface.with_context(|| format!("names interface {number}, which is not described"))?;
         check_link(interface.linktype)?;
         if units.is_none() && interface.snaplen != 0 {
             // A simple packet does not say how much of it was captured; its padding is not part of it.
@@ -178,7 +178,9 @@ impl From<PcapError> for Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CutShort => f.write_str("the file ends in the middle of it: it was cut short or is damaged"),
+            Self::CutShort => {
+                f.write_str("the file ends in the middle of it: it was cut short or is damaged")
+            }
             Self::Unreadable(error) => write!(f, "cannot be read: {error}"),
             Self::Impossible(error) => write!(f, "the file is damaged: {error}"),
         }

@@ -33,10 +33,11 @@ pub trait Judge {
     /// The kernel's.
     fn write_profile(&mut self, number: u32, profile: &Profile) -> anyhow::Result<()>;
 
-    /// Leads an address outside the pools to an entry, and makes the entry if there is none.
+    /// Leads an address outside the pools to an entry. User space makes the entry if it is not there; the
+    /// kernel has made all of them at load.
     ///
     /// # Errors
-    /// The kernel's, which also makes no entries.
+    /// The kernel's.
     fn put_unpooled(&mut self, key: AddressKey, entry: u32) -> anyhow::Result<()>;
 
     /// Judges a frame that came in on `side` at `nanos`.
@@ -119,7 +120,7 @@ impl Kernel {
             return Ok(());
         }
         let error = weir_dataplane::Error::NotPermitted { missing };
-        Err(anyhow::Error::new(error).context("`weir inspect` judges in user space and needs no rights"))
+        anyhow::bail!("{error}; or use `weir inspect`, which judges in user space and needs none")
     }
 }
 

@@ -1,8 +1,8 @@
 //! `weir replay` and `weir inspect`: what weir would have said to a capture (R-X5).
 //!
 //! In the order in which a packet meets them: [`capture`] reads it ([`block`] the blocks of pcapng),
-//! [`clock`] makes its time fit for an entry, [`world`] knows whose it is (in a configured [`node`] or
-//! without), [`judge`] judges it, in user space or by a private copy of the loaded program, [`line`] says
+//! [`clock`] makes its time fit for an entry, [`world`] knows whose it is (and [`policies`] what its
+//! device may do), [`judge`] judges it, in user space or by a private copy of the loaded program, [`line`] says
 //! what was decided, [`tally`] what it all came to, and [`printer`] writes both, in [`columns`] for people.
 //! [`run`] is the loop. What this must not do: judge by rules of its own, or ask service control: an alarm
 //! that a packet raises stays active.
@@ -13,7 +13,7 @@ mod clock;
 mod columns;
 mod judge;
 mod line;
-mod node;
+mod policies;
 mod printer;
 mod run;
 mod tally;

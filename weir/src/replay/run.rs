@@ -89,7 +89,10 @@ fn configured(options: &Options) -> anyhow::Result<Option<World>> {
 fn count_sources(options: &Options) -> anyhow::Result<u32> {
     let file = &options.capture;
     if std::fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
-        bail!("{}: not a file; a capture is read twice without --config, and a pipe cannot be", file.display());
+        bail!(
+            "{}: not a file; a capture is read twice without --config, and a pipe cannot be",
+            file.display()
+        );
     }
     let (mut capture, mut frame) = (Capture::open(file)?, Frame::default());
     let mut world = World::open(MOST_SOURCES)?;

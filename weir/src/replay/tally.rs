@@ -73,7 +73,8 @@ impl Tally {
 
     /// What a reader should know about how the capture was read.
     pub fn notes(&self, set_back: u64, turned_away: u64, room: u32) -> Vec<String> {
-        let note = |count: u64, text: &str| (count != 0).then(|| format!("{} {text}", counted(count, "packet")));
+        let note =
+            |count: u64, text: &str| (count != 0).then(|| format!("{} {text}", counted(count, "packet")));
         let no_room = format!("from further sources: only the first {room} are devices");
         [
             note(set_back, "with a time before that of an earlier one: judged at the later time"),
@@ -118,8 +119,7 @@ impl Tally {
     }
 
     fn write_devices(&self, f: &mut Formatter<'_>, devices: &[DeviceCounts<'_>]) -> fmt::Result {
-        let mut table =
-            Table::new(["device", "packets", "requests", "admitted", "rejected", "unsolicited"]);
+        let mut table = Table::new(["device", "packets", "requests", "admitted", "rejected", "unsolicited"]);
         let packets = |number: usize| self.by_device.get(number).copied().unwrap_or(0);
         let mut numbers: Vec<usize> = (0..devices.len()).collect();
         let rank = |number: &usize| (devices[*number].entry.requests.load(), packets(*number));
@@ -133,7 +133,11 @@ impl Tally {
         }
         write!(f, "\n{table}")?;
         let hidden = devices.len().saturating_sub(SHOWN);
-        if hidden == 0 { Ok(()) } else { writeln!(f, "and {} with fewer requests", counted(hidden as u64, "device")) }
+        if hidden == 0 {
+            Ok(())
+        } else {
+            writeln!(f, "and {} with fewer requests", counted(hidden as u64, "device"))
+        }
     }
 }
 

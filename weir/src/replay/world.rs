@@ -4,8 +4,10 @@
 //! source addresses as they appear. What it must not do: show a device's identifier unless asked (R-X7).
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use anyhow::Context;
+use weir_agent::config::Timings;
 use weir_agent::devices::Plan;
 use weir_agent::profile;
 use weir_dataplane::Layout;
@@ -15,11 +17,18 @@ use weir_dataplane_common::parse::{self, Address, Cursor, Parsed};
 use weir_dataplane_common::tick::Tick;
 
 use super::judge::Judge;
-use super::{clock, node};
+use super::{clock, policies};
 use crate::config::Configuration;
 
 /// Source addresses that become devices where nothing is configured: 192 MiB of entries.
 pub const MOST_SOURCES: u32 = 1 << 20;
+
+/// The session's times where nothing is configured, as in a configuration that leaves them out.
+const TIMINGS: Timings = Timings {
+    inactivity: Duration::from_secs(10),
+    max_session_age: Duration::from_secs(24 * 3600),
+    retry_interval: Duration::from_secs(1),
+};
 
 /// Devices and what they are judged by.
 pub struct World {
@@ -58,7 +67,7 @@ impl World {
     pub fn open(room: u32) -> anyhow::Result<Self> {
         let layout = Layout::new(&[], room)?;
         let kinds = [AccessKind::Packet, AccessKind::Trigger];
-        let unlimited = profile::compile(None, &kinds, &node::DEFAULT_TIMINGS, None)?;
+        let unlimited = profile::compile(None, &kinds, &TIMINGS, None)?;
         Ok(Self {
             settings: layout.settings(&[], Strangers::default()),
             entries: layout.entries(),
@@ -78,18 +87,17 @@ impl World {
     /// # Errors
     /// The file has no `[node]`, or more than a node can hold.
     pub fn configured(configuration: &Configuration, show_identifiers: bool) -> anyhow::Result<Self> {
-        let section = configuration.node.as_ref().context(
+        let node = configuration.node_role().context(
             "the configuration has no [node], whose pools, times and alarm condition a capture is judged by",
         )?;
-        let layout = Layout::new(&section.pools, section.unpooled_devices)?;
-        check_servers(&section.application_servers)?;
-        let bindings = node::bindings(configuration);
-        let plan = Plan::new(&bindings, &layout)?;
-        let (profiles, controls) = node::profiles(configuration, section)?;
+        let layout = Layout::new(&node.pools, node.unpooled_devices)?;
+        check_servers(&node.application_servers)?;
+        let plan = Plan::new(&node.bindings, &layout)?;
+        let (profiles, controls) = policies::profiles(configuration, &node)?;
         let mut world = Self {
-            settings: layout.settings(&section.application_servers, node::strangers(section)),
+            settings: layout.settings(&node.application_servers, node.strangers),
             entries: layout.entries(),
-            unpooled: section.unpooled_devices,
+            unpooled: node.unpooled_devices,
             profiles,
             plan,
             controls,
@@ -98,7 +106,7 @@ impl World {
             room: None,
             turned_away: 0,
         };
-        for (number, binding) in bindings.iter().enumerate() {
+        for (number, binding) in node.bindings.iter().enumerate() {
             let name =
                 if show_identifiers { binding.device.clone() } else { format!("device-{}", number + 1) };
             world.devices.push(Device { name, entry: world.plan.devices.entry(number) });
@@ -188,5 +196,29 @@ fn name_of(source: Address) -> String {
     match source.as_v4() {
         Some(_) => to_ip(source).to_string(),
         None => format!("{}/64", to_ip(Address { low: 0, ..source })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::judge::UserSpace;
+    use super::*;
+
+    /// An Ethernet frame with an IPv4 header of protocol 253 and nothing behind it.
+    fn frame(source: [u8; 4]) -> Vec<u8> {
+        let header = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 253, 0, 0];
+        [&[0; 12][..], &[8, 0], &header, &source, &[203, 0, 113, 5]].concat()
+    }
+
+    #[test]
+    fn sources_beyond_the_room_are_nobody_and_counted() {
+        let mut world = World::open(1).expect("room for one");
+        let mut judge = UserSpace::new(world.settings, world.first_entries());
+        world.install(&mut judge).expect("memory");
+        let mut side_of = |last| world.side_of(&frame([10, 45, 0, last]), &mut judge).expect("memory");
+        assert_eq!([7, 8, 7, 9].map(&mut side_of), [Some(Side::Access), None, Some(Side::Access), None]);
+        assert_eq!((world.turned_away, world.devices().len()), (2, 1));
+        let (_, trace) = judge.judge(&frame([10, 45, 0, 7]), Side::Access, 1).expect("memory");
+        assert_eq!(world.number_at(trace.entry, &judge), Some(0));
     }
 }

@@ -160,10 +160,9 @@ async fn a_device_is_shown_with_its_counts_and_its_decisions() {
     let control = world.start();
     let (mut agent, _) = Agent::attach(&control.nodes, "pgw-1", "boot-1").await;
     agent.alarm(&agent.count_alarm(IMSI1, 1)).await;
+    agent.update().await;
     agent.alarm(&agent.esp_alarm(IMSI2, 2)).await;
-    for _ in 0..2 {
-        agent.update().await;
-    }
+    agent.update().await;
     let shown = control.get(&format!("/v1/devices/{IMSI1}")).await;
     assert_eq!(shown["device"], IMSI1);
     assert_eq!(shown["policies"], json!([1, 2]));

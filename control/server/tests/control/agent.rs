@@ -1,5 +1,6 @@
 //! An agent that speaks the real contract and has no packets: tests say what it has counted.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use tokio::sync::mpsc;
@@ -20,6 +21,8 @@ pub struct Agent {
     pub boot: String,
     say: mpsc::Sender<FromNode>,
     hear: Streaming<ToNode>,
+    /// Updates that came while something else was awaited.
+    early: VecDeque<CacheUpdate>,
 }
 
 impl Agent {
@@ -58,7 +61,13 @@ impl Agent {
         let channel = within("a connection", endpoint.connect()).await.unwrap();
         let (say, messages) = mpsc::channel(16);
         let call = NodeStreamClient::new(channel).attach(ReceiverStream::new(messages)).await.unwrap();
-        Self { node: node.to_owned(), boot: boot.to_owned(), say, hear: call.into_inner() }
+        Self {
+            node: node.to_owned(),
+            boot: boot.to_owned(),
+            say,
+            hear: call.into_inner(),
+            early: VecDeque::new(),
+        }
     }
 
     pub async fn say(&self, message: from_node::Message) {
@@ -73,9 +82,12 @@ impl Agent {
 
     /// The next update, acknowledged.
     pub async fn update(&mut self) -> CacheUpdate {
-        let update = match self.hear().await {
-            to_node::Message::Update(update) => update,
-            other => panic!("an update was due, not {other:?}"),
+        let update = match self.early.pop_front() {
+            Some(update) => update,
+            None => match self.hear().await {
+                to_node::Message::Update(update) => update,
+                other => panic!("an update was due, not {other:?}"),
+            },
         };
         self.answer(&update, "").await;
         update
@@ -90,8 +102,12 @@ impl Agent {
     /// Raises an alarm and waits until control has it.
     pub async fn alarm(&mut self, alarm: &AlarmRaised) {
         self.say(from_node::Message::Alarm(alarm.clone())).await;
-        let to_node::Message::Received(received) = self.hear().await else {
-            panic!("alarm not acknowledged")
+        let received = loop {
+            match self.hear().await {
+                to_node::Message::Received(received) => break received,
+                to_node::Message::Update(update) => self.early.push_back(update),
+                to_node::Message::Welcome(_) => panic!("a second Welcome"),
+            }
         };
         assert_eq!(received.id, alarm.id);
     }
