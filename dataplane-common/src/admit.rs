@@ -95,7 +95,8 @@ const NO_REASON: u32 = 0xff;
 const UNCLEAR: u8 = 0xff;
 
 impl Ruling {
-    const NOTHING: Ruling = Ruling(NO_REASON);
+    /// Place 0: more than a rule that is known and not enforced.
+    const NOTHING: Ruling = Ruling(255 << 16 | NO_REASON);
 
     /// By the rule in `place` (0 for the status, n for the n-th rule).
     #[inline(always)]
@@ -135,6 +136,9 @@ impl Ruling {
     }
 }
 
+/// Beside the numbers of [`condition`]: no alarm condition holds.
+const NO_ALARM: u8 = 0;
+
 /// The cache's ruling, and the throttle that begins with it.
 #[derive(Clone, Copy)]
 struct CacheVerdict {
@@ -147,28 +151,32 @@ struct CacheVerdict {
 #[inline(always)]
 pub fn admit(case: &Case<'_>) -> Outcome {
     let session = case.entry.session.load();
+    let protocols = case.protocol_ruling();
     if case.session_is_open(session) {
-        return case.in_session(session);
+        return case.in_session(session, protocols);
     }
     if !case.uplink && !case.from_server {
-        return case.unsolicited();
+        return case.unsolicited(protocols);
     }
-    case.access(if case.uplink { AccessKind::Packet } else { AccessKind::Trigger }, session)
+    let kind = if case.uplink { AccessKind::Packet } else { AccessKind::Trigger };
+    case.access(kind, session, protocols)
 }
 
 impl Case<'_> {
-    /// Open while its end lies ahead and its age is below the maximum.
+    /// Open while its end lies ahead and its age is below the maximum. Whoever opened or refreshed it may have
+    /// read the clock after us, so the start may lie slightly ahead; the end needs no tighter bound, since the
+    /// age tells a session of another lap of the clock.
     #[inline(always)]
     fn session_is_open(&self, session: u64) -> bool {
         let (start, end) = ((session >> 32) as u32, session as u32);
-        self.now.before(end, self.profile.inactivity) && self.now.0.wrapping_sub(start) < self.profile.max_age
+        self.now.before(end, LONGEST_AHEAD) && self.now.is_within(start, self.profile.max_age)
     }
 
     /// A packet inside an open session is no access; a watched protocol or an attention bit gets a look.
     #[inline(always)]
-    fn in_session(&self, session: u64) -> Outcome {
+    fn in_session(&self, session: u64, protocols: Ruling) -> Outcome {
         let watched = self.classes.meets(self.profile.watched()) || self.control.has(ATTENTION);
-        if watched && let Some(outcome) = self.stop_in_session(session) {
+        if watched && let Some(outcome) = self.stop_in_session(session, protocols) {
             return outcome;
         }
         if self.uplink {
@@ -189,27 +197,24 @@ impl Case<'_> {
 
     /// What can stop a packet of an open session: a forbidden or alarmed protocol.
     #[inline(always)]
-    fn stop_in_session(&self, session: u64) -> Option<Outcome> {
-        let forbidden = self.protocol_verdict();
-        if forbidden.ruling.releases() {
+    fn stop_in_session(&self, session: u64, forbidden: Ruling) -> Option<Outcome> {
+        if forbidden.releases() {
             self.entry.session.replace(session, 0);
         }
-        if self.control.has(ALARM_ACTIVE) && self.classes.meets(Classes(self.profile.alarm_classes)) {
+        if self.is_of_active_alarm() {
             return Some(Outcome::of(Reason::AlarmActive));
         }
-        let reject = forbidden.ruling.reason();
-        if let Some(raised) = self.protocol_alarm(reject.is_some())
-            && self.raise(0)
-        {
-            self.note_alarm(&raised, AccessKind::Packet);
-            let reason = self.held_or(reject).unwrap_or(Reason::Held);
-            return Some(Outcome { raised: Some(raised), ..Outcome::of(reason) });
+        let reject = forbidden.reason();
+        let alarm = self.protocol_alarm(reject.is_some());
+        let raised = alarm != NO_ALARM && self.raise(0);
+        let reason = if raised { Some(self.held_or(reject).unwrap_or(Reason::Held)) } else { reject };
+        if let Some(reason) = reason {
+            if !matches!(reason, Reason::Held) {
+                self.note_rejection(reason, forbidden.rule());
+            }
+            let raised = if raised { Some(self.raised(alarm, AccessKind::Packet, false)) } else { None };
+            return Some(Outcome { raised, ..Outcome::of(reason) });
         }
-        if let Some(reason) = reject {
-            self.note_rejection(reason, forbidden.ruling.rule());
-            return Some(Outcome::of(reason));
-        }
-        self.start_throttle(&forbidden);
         if self.control.has(REDEEM) {
             // What was held goes through as part of the session; nothing is left to redeem.
             self.entry.control.replace(self.control.0, self.control.without(REDEEM).0);
@@ -217,17 +222,28 @@ impl Case<'_> {
         None
     }
 
+    /// Whether an alarm is active and this is a packet of an alarmed protocol.
+    #[inline(always)]
+    fn is_of_active_alarm(&self) -> bool {
+        self.control.has(ALARM_ACTIVE) && self.classes.meets(Classes(self.profile.alarm_classes))
+    }
+
     /// To an idle device and no trigger: charged to nobody, opens nothing.
     #[inline(always)]
-    fn unsolicited(&self) -> Outcome {
+    fn unsolicited(&self, forbidden: Ruling) -> Outcome {
         self.entry.unsolicited.add(1);
-        let dropped = self.drop_unsolicited;
-        Outcome::of(if dropped { Reason::UnsolicitedDropped } else { Reason::UnsolicitedPassed })
+        Outcome::of(if self.drop_unsolicited {
+            Reason::UnsolicitedDropped
+        } else if self.is_of_active_alarm() {
+            Reason::AlarmActive
+        } else {
+            forbidden.reason().unwrap_or(Reason::UnsolicitedPassed)
+        })
     }
 
     /// An attempt to obtain resources: decide, then do.
     #[inline(always)]
-    fn access(&self, kind: AccessKind, session: u64) -> Outcome {
+    fn access(&self, kind: AccessKind, session: u64, protocols: Ruling) -> Outcome {
         let retry_until = self.entry.retry_until.load();
         let repeat = self.now.before(retry_until, self.profile.retry);
         let attempt = Attempt { case: self, kind, session, retry_until, repeat };
@@ -235,19 +251,19 @@ impl Case<'_> {
             return attempt.outcome(Reason::Contended, false);
         };
         let redeems = self.control.has(REDEEM);
-        let cache = self.cache_verdict(kind, &view, !redeems);
+        let cache = self.cache_verdict(kind, &view, protocols, !redeems);
         let reject = cache.ruling.reason();
-        let raised = if redeems { None } else { attempt.alarm(reject.is_some()) };
+        let alarm = if redeems { NO_ALARM } else { attempt.alarm(reject.is_some()) };
         let reason = if redeems {
             reject.unwrap_or(Reason::Redeemed)
         } else if self.control.has(ALARM_ACTIVE) {
             Reason::AlarmActive
-        } else if raised.is_some() {
+        } else if alarm != NO_ALARM {
             self.held_or(reject).unwrap_or(Reason::Held)
         } else {
             reject.unwrap_or(Reason::Admitted)
         };
-        attempt.carry_out(reason.forgotten(), raised, &view, &cache)
+        attempt.carry_out(reason.forgotten(), alarm, &view, &cache)
     }
 
     /// An alarm holds what the cache lets through; what the cache rejects it holds only if it comes before.
@@ -260,8 +276,14 @@ impl Case<'_> {
     ///
     /// A held access that was accepted is not asked for its limits again: control has judged the count.
     #[inline(always)]
-    fn cache_verdict(&self, kind: AccessKind, view: &View<'_>, ask_limits: bool) -> CacheVerdict {
-        let mut verdict = self.protocol_verdict().forgotten();
+    fn cache_verdict(
+        &self,
+        kind: AccessKind,
+        view: &View<'_>,
+        protocols: Ruling,
+        ask_limits: bool,
+    ) -> CacheVerdict {
+        let mut verdict = CacheVerdict { ruling: protocols, throttle: 0 };
         if self.status_rejects() {
             let status = Ruling::new(action::REJECT, 0, Some(Reason::StatusReject));
             verdict.ruling = verdict.ruling.or_worse(status);
@@ -309,7 +331,7 @@ impl Case<'_> {
             return Ruling::NOTHING;
         }
         match view.room(self.now, rule.throttle_permitted, rule.throttle_window) {
-            Room::Free => Ruling::new(action::THROTTLE, place, None),
+            Room::Free => Ruling::NOTHING,
             Room::Full => Ruling::new(action::THROTTLE, place, Some(Reason::Throttled)),
             Room::Unclear => Ruling::new(UNCLEAR, place, Some(Reason::Contended)),
         }
@@ -322,37 +344,32 @@ impl Case<'_> {
             && self.now.before(self.entry.throttled_until.load(), rule.throttle_window)
     }
 
-    /// The forbidden protocols, at any packet.
+    /// The forbidden protocols, at any packet. A throttle replaces a limit, which a protocol has not: configured
+    /// all the same, it stops the packet.
     #[inline(always)]
-    fn protocol_verdict(&self) -> CacheVerdict {
-        let mut verdict = CacheVerdict { ruling: Ruling::NOTHING, throttle: 0 };
+    fn protocol_ruling(&self) -> Ruling {
+        let mut ruling = Ruling::NOTHING;
         if !self.classes.meets(Classes(self.profile.forbidden)) {
-            return verdict;
+            return ruling;
         }
         for (place, rule) in self.profile.rules.iter().enumerate() {
             if rule.restricts == rule::FORBIDDEN_PROTOCOLS && self.classes.meets(Classes(rule.classes)) {
                 let reason = match rule.action {
-                    action::WITHHOLD | action::REJECT => Some(Reason::ForbiddenProtocol),
+                    action::NONE => None,
                     action::RELEASE => Some(Reason::Released),
-                    _ => None,
+                    _ => Some(Reason::ForbiddenProtocol),
                 };
-                if rule.action == action::THROTTLE {
-                    verdict.throttle = forget(rule.throttle_window);
-                }
-                verdict.ruling = verdict.ruling.or_worse(Ruling::new(rule.action, place as u32 + 1, reason));
+                ruling = ruling.or_worse(Ruling::new(rule.action, place as u32 + 1, reason));
             }
         }
-        verdict
+        ruling
     }
 
     /// The alarm's protocols, if they are to be looked at now.
     #[inline(always)]
-    fn protocol_alarm(&self, cache_rejects: bool) -> Option<Raised> {
-        let classes = Classes(self.classes.0 & self.profile.alarm_classes);
-        if classes == Classes::NONE || !self.alarm_is_due(cache_rejects) {
-            return None;
-        }
-        Some(Raised { condition: condition::PROTOCOL, classes, access_held: false })
+    fn protocol_alarm(&self, cache_rejects: bool) -> u8 {
+        let alarmed = self.classes.meets(Classes(self.profile.alarm_classes));
+        if alarmed && self.alarm_is_due(cache_rejects) { condition::PROTOCOL } else { NO_ALARM }
     }
 
     /// Whether the alarm condition is to be evaluated for this device and this verdict (R-D7).
@@ -381,30 +398,28 @@ impl Case<'_> {
             return;
         }
         self.entry.throttled_until.store(self.now.after(verdict.throttle).0);
-        if !self.control.has(STATUS_THROTTLED) {
-            self.entry.control.replace(self.control.0, self.control.with(STATUS_THROTTLED).0);
+        // Read anew: the alarm may just have been raised.
+        let control = Control(self.entry.control.load());
+        if !control.has(STATUS_THROTTLED) {
+            self.entry.control.replace(control.0, control.with(STATUS_THROTTLED).0);
         }
     }
 
-    /// What the agent's sweep needs to report an alarm whose record found the ring full.
+    /// What to tell of the alarm just raised. The entry keeps it too, for the agent's sweep, in case the ring is
+    /// full.
     #[inline(always)]
-    fn note_alarm(&self, raised: &Raised, kind: AccessKind) {
-        let held = if raised.access_held { LAST_ALARM_HELD } else { 0 };
-        self.entry.last_alarm.store(u32::from(raised.condition) | (kind as u32) << 8 | held);
-        self.entry.last_alarm_classes.store(raised.classes.0 as u32);
+    fn raised(&self, condition: u8, kind: AccessKind, access_held: bool) -> Raised {
+        let protocol = condition == condition::PROTOCOL;
+        let classes = if protocol { self.classes.0 & self.profile.alarm_classes } else { 0 };
+        let held = if access_held { LAST_ALARM_HELD } else { 0 };
+        self.entry.last_alarm.store(u32::from(condition) | (kind as u32) << 8 | held);
+        self.entry.last_alarm_classes.store(classes as u32);
+        Raised { condition, classes: Classes(classes), access_held }
     }
 
     #[inline(always)]
     fn note_rejection(&self, reason: Reason, rule: u32) {
         self.entry.last_rejection.store(reason as u32 | rule << 8);
-    }
-}
-
-impl CacheVerdict {
-    /// The same, whichever way it was found.
-    #[inline(always)]
-    fn forgotten(self) -> Self {
-        Self { ruling: Ruling(forget(self.ruling.0)), throttle: forget(self.throttle) }
     }
 }
 
@@ -425,38 +440,31 @@ impl Attempt<'_> {
 
     /// The alarm condition: its protocols at any packet, its count for each new request (this one included).
     #[inline(always)]
-    fn alarm(&self, cache_rejects: bool) -> Option<Raised> {
+    fn alarm(&self, cache_rejects: bool) -> u8 {
         let (case, profile) = (self.case, self.case.profile);
-        if let Some(raised) = case.protocol_alarm(cache_rejects) {
-            return Some(Raised { access_held: true, ..raised });
-        }
-        if self.repeat || profile.alarm_counts == 0 || !case.alarm_is_due(cache_rejects) {
-            return None;
+        let protocol = case.protocol_alarm(cache_rejects);
+        let counts = !self.repeat && profile.alarm_counts != 0;
+        if protocol != NO_ALARM || !counts || !case.alarm_is_due(cache_rejects) {
+            return protocol;
         }
         let history = &case.entry.request_history;
-        history.is_full(case.now, profile.alarm_permitted, profile.alarm_window).then_some(Raised {
-            condition: condition::COUNT,
-            classes: Classes::NONE,
-            access_held: true,
-        })
+        let full = history.is_full(case.now, profile.alarm_permitted, profile.alarm_window);
+        if full { condition::COUNT } else { NO_ALARM }
     }
 
     /// Does what was decided. Each effect has one owner, found by compare-and-swap.
     #[inline(always)]
-    fn carry_out(
-        &self,
-        reason: Reason,
-        raised: Option<Raised>,
-        view: &View<'_>,
-        cache: &CacheVerdict,
-    ) -> Outcome {
+    fn carry_out(&self, reason: Reason, alarm: u8, view: &View<'_>, cache: &CacheVerdict) -> Outcome {
         let outcome = match Reason::verdict_of(reason as u32) {
             Verdict::Pass => self.enter(reason, view),
-            Verdict::Drop => self.refuse(reason, raised, cache),
+            Verdict::Drop => self.refuse(reason, alarm, cache),
         };
         if outcome.counted {
             self.case.entry.request_history.record(self.case.now);
             self.case.entry.requests.add(1);
+        }
+        // A repeat is no new violation, unless it is let through.
+        if outcome.counted | matches!(outcome.reason, Reason::Admitted) {
             self.case.start_throttle(cache);
         }
         outcome
@@ -465,10 +473,10 @@ impl Attempt<'_> {
     /// Drops the packet. Who sets the alarm bit owns the alarm; who sets the retry time owns the request: the
     /// others, and the repeats that follow, are the same request.
     #[inline(always)]
-    fn refuse(&self, reason: Reason, raised: Option<Raised>, cache: &CacheVerdict) -> Outcome {
+    fn refuse(&self, reason: Reason, alarm: u8, cache: &CacheVerdict) -> Outcome {
         let (case, entry) = (self.case, self.case.entry);
         let holds = matches!(reason, Reason::Held);
-        let owns_alarm = raised.is_some() && case.raise(if holds { HELD } else { 0 });
+        let owns_alarm = alarm != NO_ALARM && case.raise(if holds { HELD } else { 0 });
         let reason = if holds && !owns_alarm { Reason::AlarmActive } else { reason };
         let until = case.now.after(case.profile.retry).0;
         let counted = !self.repeat && entry.retry_until.replace(self.retry_until, until);
@@ -476,14 +484,7 @@ impl Attempt<'_> {
             entry.rejected.add(1);
             case.note_rejection(reason, cache.ruling.rule());
         }
-        let raised = match raised {
-            Some(raised) if owns_alarm => {
-                let raised = Raised { access_held: holds, ..raised };
-                case.note_alarm(&raised, self.kind);
-                Some(raised)
-            }
-            _ => None,
-        };
+        let raised = if owns_alarm { Some(case.raised(alarm, self.kind, holds)) } else { None };
         Outcome { raised, ..self.outcome(reason, counted) }
     }
 
@@ -494,7 +495,9 @@ impl Attempt<'_> {
     #[inline(always)]
     fn enter(&self, reason: Reason, view: &View<'_>) -> Outcome {
         let case = self.case;
-        let Some(opened) = self.open_session() else { return self.outcome(Reason::InSession, false) };
+        let Some(opened) = self.open_session() else {
+            return self.outcome(Reason::InSession, false);
+        };
         if case.profile.kinds & self.kind.bit() != 0 && !view.take(case.now) {
             case.entry.session.replace(opened, 0);
             return self.outcome(Reason::Contended, false);

@@ -36,10 +36,17 @@ impl Tick {
         Self(if tick == 0 { 1 } else { tick })
     }
 
-    /// Whether `deadline` (0: none) is still ahead, given that it was set at most `length` ahead.
+    /// Whether `deadline` (0: none) is still ahead, given that it was set at most `length` ahead, perhaps by a
+    /// CPU whose clock reading is newer than ours.
     #[inline(always)]
     pub fn before(self, deadline: u32, length: u32) -> bool {
-        deadline != 0 && deadline.wrapping_sub(self.0).wrapping_sub(1) < length
+        deadline != 0 && deadline.wrapping_sub(self.0).wrapping_sub(1) < length.wrapping_add(SKEW)
+    }
+
+    /// Whether `instant` is less than `length` ago; one slightly ahead of our clock is.
+    #[inline(always)]
+    pub fn is_within(self, instant: u32, length: u32) -> bool {
+        self.0.wrapping_sub(instant).wrapping_add(SKEW) < length.wrapping_add(SKEW)
     }
 }
 
@@ -92,7 +99,8 @@ mod tests {
 
     #[test]
     fn a_deadline_further_ahead_than_it_can_be_is_long_past() {
-        assert!(!Tick(1000).before(1011, 10));
+        assert!(Tick(1000).before(1010 + SKEW, 10), "another CPU's clock reading was newer");
+        assert!(!Tick(1000).before(1011 + SKEW, 10));
         assert!(!Tick(1000).before(1000u32.wrapping_sub(5_000_000), 10));
     }
 

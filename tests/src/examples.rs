@@ -16,6 +16,7 @@ use crate::{
     forecast::{Fate, Forecast, Numbers},
     gate_view::EntryView,
     packet::Packet,
+    process::Process,
     stage::{Observed, PATIENCE, Stage, Way, until},
     world::{A, B, World},
 };
@@ -219,10 +220,13 @@ fn tell_decision(stage: &Stage<'_>, tell: Listener<'_>) -> Result<()> {
         Ok((!decisions.is_empty()).then_some(decisions))
     })?;
     let newest = &decisions[0];
-    let device = stage.weir.admin().get(&format!("/v1/devices/{}", device_id(DEVICE)))?;
-    tell(&format!("    HSS said       {}", device["subscriber"]["device_type"]));
-    tell(&format!("    PCRF said      policies {}", device["subscriber"]["policies"]));
-    tell(&format!("    control        {}: {}", text(&newest["fate"]), text(&newest["explanation"])));
+    let log = stage.weir.control.as_ref().map(Process::log).unwrap_or_default();
+    for peer in ["HSS answered", "PCRF answered"] {
+        let line = log.lines().rev().find_map(|line| Some(&line[line.find(peer)?..]));
+        let line = line.with_context(|| format!("control's log says nothing of \"{peer}\""))?;
+        tell(&format!("    control's log  {line}"));
+    }
+    tell(&format!("    decision       {}", text(&newest["explanation"])));
     Ok(())
 }
 

@@ -90,12 +90,26 @@ impl Questions {
     /// Asks the HSS.
     pub(crate) async fn subscription(self, device: DeviceId) -> Input {
         let answer = self.ask(Peer::Hss, self.peers.hss.subscription(&device)).await;
+        match &answer {
+            Ok(Subscription::Known { device_type }) => {
+                tracing::info!(?device, "HSS answered: device type {device_type}");
+            }
+            Ok(Subscription::Unknown) => tracing::info!(?device, "HSS answered: unknown subscriber"),
+            Err(reason) => tracing::warn!(?device, "HSS did not answer: {reason}"),
+        }
         Input::SubscriptionAnswered { device, answer }
     }
 
     /// Asks the PCRF.
     pub(crate) async fn policies(self, device: DeviceId, event: Option<Condition>) -> Input {
         let answer = self.ask(Peer::Pcrf, self.peers.pcrf.policies(&device, event.as_ref())).await;
+        match &answer {
+            Ok(policies) => {
+                let ids: Vec<u32> = policies.iter().map(|policy| policy.id.0).collect();
+                tracing::info!(?device, "PCRF answered: policies {ids:?}");
+            }
+            Err(reason) => tracing::warn!(?device, "PCRF did not answer: {reason}"),
+        }
         Input::PoliciesAnswered { device, answer }
     }
 

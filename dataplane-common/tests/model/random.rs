@@ -107,6 +107,7 @@ fn run(world: &World) -> Result<(), TestCaseError> {
                 (None, None)
             }
         };
+        if let Some(o) = &found { let mut m = STATS.lock().unwrap(); *m.entry(format!("{:?} acc={:?} raised={:?} counted={}", o.reason, o.access, o.raised.map(|r|(r.condition, r.access_held)), o.counted)).or_insert(0u64) += 1; }
         let (expected, found) = (of_model(&device, now, expected), of_law(&law, now, found));
         prop_assert_eq!(expected, found, "step {} at {}: {:?}", number, now, step);
     }
@@ -125,4 +126,12 @@ proptest! {
     fn the_law_judges_every_sequence_as_the_requirements_do(world in draw::world()) {
         run(&world)?;
     }
+}
+
+static STATS: std::sync::Mutex<std::collections::BTreeMap<String,u64>> = std::sync::Mutex::new(std::collections::BTreeMap::new());
+#[test]
+fn stats() {
+    let mut r = proptest::test_runner::TestRunner::new(config());
+    r.run(&draw::world(), |w| run(&w)).unwrap();
+    for (k,v) in STATS.lock().unwrap().iter() { println!("{v:8} {k}"); }
 }
