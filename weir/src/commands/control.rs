@@ -10,7 +10,7 @@ use crate::daemon;
 /// Run service control: decide on alarms, keep every node's cache, answer the admin API.
 #[derive(Debug, clap::Args)]
 pub struct Control {
-    /// The TOML file; its [control] section, subscribers and policies count.
+    /// The TOML file; its `control` section, subscribers and policies count.
     file: PathBuf,
 }
 

@@ -17,7 +17,7 @@ use crate::table::Table;
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub struct Node {
-    /// Run this machine's node: the TOML file whose [node] section and bindings count.
+    /// Run this machine's node: the TOML file whose `node` section and bindings count.
     file: Option<PathBuf>,
     #[command(subcommand)]
     question: Option<Question>,

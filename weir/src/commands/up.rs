@@ -10,7 +10,7 @@ use crate::daemon;
 /// Run control and a node in one process.
 #[derive(Debug, clap::Args)]
 pub struct Up {
-    /// The TOML file, with [control] and [node].
+    /// The TOML file, with a `control` and a `node` section.
     file: PathBuf,
 }
 
