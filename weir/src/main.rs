@@ -7,6 +7,7 @@ mod admin_client;
 mod commands;
 mod config;
 mod daemon;
+mod doctor;
 mod log;
 mod replay;
 mod table;
@@ -38,6 +39,7 @@ enum Command {
     Subscriber(subscriber::Subscriber),
     Alarm(alarm::Alarm),
     Check(check::Check),
+    Doctor(commands::doctor::Doctor),
     Inspect(inspect::Inspect),
     Replay(commands::replay::Replay),
 }
@@ -53,6 +55,7 @@ impl Command {
             Self::Subscriber(subscriber) => ask(subscriber.run()),
             Self::Alarm(alarm) => ask(alarm.run()),
             Self::Check(check) => check.run(),
+            Self::Doctor(doctor) => doctor.run(),
             Self::Inspect(inspect) => inspect.run(),
             Self::Replay(replay) => replay.run(),
         }
@@ -71,10 +74,23 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("{}", in_words(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, each said once: most errors of weir's crates name their cause themselves.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if words.is_empty() {
+            words = cause;
+        } else if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
 }
 
 /// Whoever read our output has read enough (`weir … | head`): no failure.
@@ -86,6 +102,15 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_that_an_error_names_itself_is_said_once() {
+        let error = anyhow::anyhow!("port taken").context("cannot listen: port taken; is it another weir?");
+        assert_eq!(
+            in_words(&error.context("control ended")),
+            "control ended: cannot listen: port taken; is it another weir?"
+        );
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

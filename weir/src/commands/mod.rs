@@ -7,6 +7,7 @@ pub mod alarm;
 pub mod check;
 pub mod control;
 pub mod device;
+pub mod doctor;
 pub mod inspect;
 pub mod node;
 pub mod policy;
