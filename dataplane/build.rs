@@ -9,7 +9,7 @@ fn main() {
     println!("cargo:rerun-if-env-changed=WEIR_BPF_DIR");
     let directory = env::var_os("WEIR_BPF_DIR").map(PathBuf::from);
     let mut source = String::new();
-    for (name, file) in [("LIVE", "weir.o"), ("REPLAY", "weir-replay.o")] {
+    for (name, file) in [("LIVE", "weir.o"), ("REPLAY", "weir-replay.o"), ("FLOORS", "floors.o")] {
         let object = directory.as_ref().map(|directory| directory.join(file));
         if let Some(object) = &object {
             println!("cargo:rerun-if-changed={}", object.display());

@@ -49,6 +49,13 @@ pub struct Config {
     pub bindings: Vec<Binding>,
 }
 
+impl Config {
+    /// The alarm's limit and window, if it counts.
+    pub(crate) fn alarm_limit(&self) -> Option<(u32, Duration)> {
+        self.alarm.as_ref()?.count
+    }
+}
+
 /// The times that make a session and a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Timings {
@@ -78,7 +85,8 @@ pub struct AlarmCondition {
 pub enum OnOutage {
     /// It stays active.
     Deny,
-    /// The held access is accepted and the device raises no alarm until control answers.
+    /// The held access is accepted and the device raises no alarm until control answers. What is cached for
+    /// the device stays in force.
     Allow,
 }
 

@@ -1,33 +1,30 @@
 //! The agent without I/O: what the kernel and control say goes in, messages and entry changes come out.
 //!
-//! [`Core`] owns what the node believes: devices, profiles, outstanding alarms, counts. It changes entries
-//! (that is its effect) and asks the [`Kernel`] for the two things that are no memory access. It must not
-//! read a clock, wait, or know a socket; [`crate::run`] does.
+//! [`Core`] owns what the node believes: devices, profiles, alarms, counts. It changes entries (that is its
+//! effect) and asks the [`Kernel`] for the two things that are no memory access. It must not read a clock,
+//! wait, or know a socket; [`crate::run`] does. Here is who it is and what it says of itself; `alarming` is
+//! the way up from the kernel, `updating` the way down from control.
+
+mod alarming;
+mod updating;
 
 use std::collections::{BTreeMap, HashSet};
 
-use weir_dataplane::ring::{AlarmCondition, KernelAlarm};
-use weir_dataplane_common::{
-    abi::{
-        ALARM_UNSEEN, AccessKind, Control, Entry, LAST_ALARM_HELD, NOT_M2M, Profile, STATUS_REJECT,
-        STATUS_THROTTLED, Side, condition,
-    },
-    inspect::Classes,
-    tick::window_ticks,
-};
+use weir_dataplane_common::abi::{ABI_VERSION, Entry, Profile, Side};
 use weir_proto::v1::{self, from_node::Message as Up, to_node::Message as Down};
 
 use crate::{
-    alarms::{Alarms, HeldFrame},
-    config::{Config, OnOutage},
+    alarms::Alarms,
+    config::Config,
     counts::Counts,
     devices::{DeviceNumber, Devices},
-    entry::{self, Fate, Instruction},
-    profile,
+    entry, profile,
     profiles::Profiles,
     time::Instant,
-    translate,
 };
+
+/// Devices in one report: some 700 kB, where a receiver takes 4 MB.
+const DEVICES_PER_REPORT: usize = 4096;
 
 /// What the agent needs of the kernel beside its entries.
 pub trait Kernel {
@@ -64,12 +61,6 @@ pub struct Figures {
     pub outages_decided: u64,
 }
 
-/// A snapshot on its way.
-struct Snapshot {
-    remaining: u32,
-    named: HashSet<DeviceNumber>,
-}
-
 /// A node's beliefs.
 pub struct Core<K> {
     kernel: K,
@@ -79,11 +70,18 @@ pub struct Core<K> {
     profiles: Profiles,
     alarms: Alarms,
     counts: Vec<Counts>,
+    /// Of the updates applied, as far as this stream's control has said them.
     revisions: BTreeMap<DeviceNumber, u64>,
     snapshot: Option<Snapshot>,
     synced: bool,
     unseen_last_sweep: HashSet<DeviceNumber>,
     figures: Figures,
+}
+
+/// A snapshot on its way.
+struct Snapshot {
+    remaining: u32,
+    named: HashSet<DeviceNumber>,
 }
 
 impl<K: Kernel> Core<K> {
@@ -116,79 +114,40 @@ impl<K: Kernel> Core<K> {
         &mut self.kernel
     }
 
-    /// What to say on a new stream: who we are, every alarm not yet answered, every count.
+    /// What to say on a new stream: who we are, every count, every alarm not yet answered.
     pub fn greet(&mut self, now: Instant) -> Vec<Up> {
         (self.snapshot, self.synced) = (None, false);
         let hello = v1::Hello {
             node: self.config.name.clone(),
             boot: self.boot.clone(),
-            abi_version: weir_dataplane_common::abi::ABI_VERSION,
+            abi_version: ABI_VERSION,
             kinds: self.config.kinds.iter().map(|kind| kind.name().to_owned()).collect(),
         };
-        let outstanding: Vec<DeviceNumber> = self.alarms.iter().map(|(device, _)| device).collect();
         let mut messages = vec![Up::Hello(hello)];
         messages.extend(self.report_of(|_, counts| counts != &Counts::default(), now));
-        messages.extend(outstanding.into_iter().filter_map(|device| self.alarm_message(device, now)));
+        let unanswered: Vec<DeviceNumber> = self.alarms.unanswered().collect();
+        messages.extend(unanswered.into_iter().filter_map(|device| self.alarm_message(device, now)));
         messages
     }
 
-    /// The kernel raised an alarm.
-    pub fn kernel_alarm(&mut self, alarm: KernelAlarm, now: Instant) -> Option<Up> {
-        let device = self.devices.at_entry(alarm.entry)?;
-        entry::notice_alarm(self.entry(device));
-        let frame = HeldFrame { side: alarm.side, ifindex: alarm.ifindex, bytes: alarm.frame };
-        let (condition, kind, held) = (alarm.condition, alarm.kind, alarm.access_held);
-        self.take_up(device, condition, kind, held, Some(frame), now)
-    }
-
-    /// Looks for alarm bits whose record found the ring full: those unseen in two sweeps.
-    pub fn sweep(&mut self, now: Instant) -> Vec<Up> {
-        let unseen: HashSet<DeviceNumber> = (0..self.devices.len())
-            .filter(|device| Control(self.entry(*device).control.load()).has(ALARM_UNSEEN))
-            .collect();
-        let lost: Vec<DeviceNumber> = unseen.intersection(&self.unseen_last_sweep).copied().collect();
-        self.unseen_last_sweep = unseen;
-        lost.into_iter().filter_map(|device| self.sweep_up(device, now)).collect()
-    }
-
-    /// Every second: old frames go, unanswered alarms are decided as configured.
-    pub fn time_passes(&mut self, now: Instant) {
-        self.alarms.forget_old_frames(now.unix_ms);
-        for device in self.alarms.overdue(now.unix_ms, self.config.alarm_timeout) {
-            self.figures.outages_decided += 1;
-            if self.config.on_outage == OnOutage::Allow {
-                self.allow(device);
-            }
-        }
-    }
-
-    /// Entries of idle devices stay old when their clock wraps. To be called every few days at most.
-    pub fn keep_histories_old(&self, now: Instant) {
-        const THREE_DAYS: u32 = window_ticks(3 * 24 * 3_600 * 1_000_000_000);
-        for entry in self.kernel.entries() {
-            entry.request_history.keep_old(now.tick, THREE_DAYS);
-            entry.admission_history.keep_old(now.tick, THREE_DAYS);
-        }
-    }
-
-    /// The counts that changed since the last report.
-    pub fn report(&mut self, now: Instant) -> Option<Up> {
+    /// The counts that changed since they were last said.
+    pub fn report(&mut self, now: Instant) -> Vec<Up> {
         self.report_of(|changed, _| changed, now)
     }
 
     /// Control said something.
     pub fn control_said(&mut self, message: Down, now: Instant) -> Vec<Up> {
         match message {
-            Down::Welcome(welcome) => {
-                self.revisions.clear();
-                self.synced = false;
-                self.snapshot = Some(Snapshot { remaining: welcome.snapshot_entries, named: HashSet::new() });
-                self.finish_snapshot();
-                Vec::new()
-            }
+            Down::Welcome(welcome) => self.begin_snapshot(&welcome, now),
+            // That control works on an alarm changes nothing: its answer is an update.
             Down::Received(_) => Vec::new(),
-            Down::Update(update) => vec![Up::Result(self.update(&update, now))],
+            Down::Update(update) => self.update(&update, now),
         }
+    }
+
+    /// Entries of idle devices stay old when their clock wraps. To be called every few days at most.
+    pub fn keep_histories_old(&self, now: Instant) {
+        (0..self.devices.len()).for_each(|device| entry::keep_old(self.entry(device), now.tick));
     }
 
     /// Whether the entries are what control wants, as far as this stream has said.
@@ -203,7 +162,7 @@ impl<K: Kernel> Core<K> {
 
     /// Alarms that wait for an answer.
     pub fn outstanding_alarms(&self) -> usize {
-        self.alarms.len()
+        self.alarms.unanswered().count()
     }
 
     /// Bound devices, and how many distinct profiles they have.
@@ -215,183 +174,20 @@ impl<K: Kernel> Core<K> {
         &self.kernel.entries()[self.devices.entry(device) as usize]
     }
 
-    fn take_up(
-        &mut self,
-        device: DeviceNumber,
-        condition: AlarmCondition,
-        kind: AccessKind,
-        access_held: bool,
-        frame: Option<HeldFrame>,
-        now: Instant,
-    ) -> Option<Up> {
-        if !self.alarms.raise(device, condition, kind, access_held, frame, now.unix_ms) {
-            return None;
-        }
-        self.figures.alarms_raised += 1;
-        self.alarm_message(device, now)
-    }
-
-    fn sweep_up(&mut self, device: DeviceNumber, now: Instant) -> Option<Up> {
-        let entry = self.entry(device);
-        let (last, classes) = (entry.last_alarm.load(), entry.last_alarm_classes.load());
-        if !entry::notice_alarm(entry) {
-            return None;
-        }
-        let condition = match Classes(u64::from(classes)).iter().next() {
-            Some(class) if last as u8 == condition::PROTOCOL => AlarmCondition::Protocol(class),
-            _ => AlarmCondition::Count,
-        };
-        let kind = AccessKind::from_number((last >> 8) as u8).unwrap_or(AccessKind::Packet);
-        self.figures.alarms_swept += 1;
-        self.take_up(device, condition, kind, last & LAST_ALARM_HELD != 0, None, now)
-    }
-
-    fn alarm_message(&mut self, device: DeviceNumber, now: Instant) -> Option<Up> {
-        let entry = &self.kernel.entries()[self.devices.entry(device) as usize];
-        self.counts[device].read(entry);
-        let id = self.devices.id(device);
-        let counts = self.counts[device].message(id, entry, now);
-        let window = self.config.alarm.as_ref().and_then(|alarm| alarm.count).map(|(_, window)| window);
-        let requests = window.map_or(0, |window| {
-            entry.request_history.count_within(now.tick, window_ticks(window.as_nanos() as u64))
-        });
-        let outstanding = self.alarms.get(device)?;
-        let alarm_id = v1::AlarmId {
-            node: self.config.name.clone(),
-            boot: self.boot.clone(),
-            sequence: outstanding.sequence,
-        };
-        Some(Up::Alarm(translate::alarm(alarm_id, id, outstanding, counts, requests, &self.config)))
-    }
-
-    fn report_of(&mut self, wanted: impl Fn(bool, &Counts) -> bool, now: Instant) -> Option<Up> {
-        let mut devices = Vec::new();
+    fn report_of(&mut self, wanted: impl Fn(bool, &Counts) -> bool, now: Instant) -> Vec<Up> {
+        let mut reports: Vec<v1::CountReport> = Vec::new();
         for device in 0..self.devices.len() {
             let entry = &self.kernel.entries()[self.devices.entry(device) as usize];
             let changed = self.counts[device].read(entry);
-            if wanted(changed, &self.counts[device]) {
-                devices.push(self.counts[device].message(self.devices.id(device), entry, now));
+            if !wanted(changed, &self.counts[device]) {
+                continue;
             }
-        }
-        (!devices.is_empty()).then_some(Up::Counts(v1::CountReport { devices }))
-    }
-
-    fn update(&mut self, update: &v1::CacheUpdate, now: Instant) -> v1::UpdateResult {
-        let refused = match self.apply(update, now) {
-            Ok(()) => {
-                self.figures.updates_applied += 1;
-                String::new()
+            if reports.last().is_none_or(|report| report.devices.len() == DEVICES_PER_REPORT) {
+                reports.push(v1::CountReport::default());
             }
-            Err(reason) => {
-                self.figures.updates_refused += 1;
-                reason
-            }
-        };
-        if let Some(snapshot) = &mut self.snapshot {
-            snapshot.remaining = snapshot.remaining.saturating_sub(1);
-            snapshot.named.extend(self.devices.number_of(&update.device));
+            let message = self.counts[device].message(self.devices.id(device), entry, now);
+            reports.last_mut().expect("one was just pushed if there was none").devices.push(message);
         }
-        self.finish_snapshot();
-        v1::UpdateResult { nonce: update.nonce, device: update.device.clone(), refused }
-    }
-
-    /// A device bound elsewhere is none of our business, and no error. A refused update changes nothing.
-    fn apply(&mut self, update: &v1::CacheUpdate, now: Instant) -> Result<(), String> {
-        let Some(device) = self.devices.number_of(&update.device) else { return Ok(()) };
-        let known = self.revisions.get(&device).copied().unwrap_or(0);
-        if update.revision < known {
-            return Ok(());
-        }
-        let fate = translate::fate(update);
-        let number = self.profile_for(update)?;
-        let status = update.status.unwrap_or_default();
-        let instruction = Instruction {
-            profile: number,
-            throttled_until: now.tick_of(status.throttled_until_ms),
-            rejected: translate::rejected(&status, now),
-            not_m2m: update.not_m2m,
-            fate,
-            release_session: status.release_session,
-            generation: update.revision as u16,
-        };
-        self.write(device, &instruction);
-        self.revisions.insert(device, update.revision);
-        if fate != Fate::Unchanged {
-            let frame = self.alarms.end(device);
-            self.deliver(frame.filter(|_| fate == Fate::Cancel));
-        }
-        tracing::info!(revision = update.revision, fate = ?fate, "{}", update.explanation);
-        Ok(())
-    }
-
-    fn profile_for(&mut self, update: &v1::CacheUpdate) -> Result<u32, String> {
-        if !update.cached {
-            return Ok(0);
-        }
-        let policies = translate::policies(update)?;
-        self.profile_of(&policies)
-    }
-
-    /// The number of these policies' profile, written if it is new.
-    fn profile_of(&mut self, policies: &[profile::Policy]) -> Result<u32, String> {
-        let config = &self.config;
-        let profile = profile::compile(Some(policies), &config.kinds, &config.timings, config.alarm.as_ref())
-            .map_err(|misfit| misfit.to_string())?;
-        let assigned =
-            self.profiles.take(&profile).ok_or("more distinct combinations of policies than a node holds")?;
-        if assigned.is_new
-            && let Err(reason) = self.kernel.write_profile(assigned.number, &profile)
-        {
-            self.profiles.give_back(assigned.number);
-            return Err(reason);
-        }
-        Ok(assigned.number)
-    }
-
-    /// Writes an entry and gives back the profile that it named before.
-    fn write(&mut self, device: DeviceNumber, instruction: &Instruction) {
-        let replaced = entry::write(self.entry(device), instruction);
-        self.profiles.give_back(replaced.profile());
-    }
-
-    fn deliver(&mut self, frame: Option<HeldFrame>) {
-        let Some(frame) = frame else { return };
-        match self.kernel.inject(frame.side, frame.ifindex, &frame.bytes) {
-            Ok(()) => self.figures.frames_injected += 1,
-            Err(reason) => {
-                self.figures.injections_failed += 1;
-                tracing::warn!(
-                    "a held frame could not be delivered, the device's next packet redeems it: {reason}"
-                );
-            }
-        }
-    }
-
-    /// Nobody answered and the operator prefers service: the held access is accepted, and the device is
-    /// treated as one with an empty list of policies until control says otherwise.
-    fn allow(&mut self, device: DeviceNumber) {
-        let number = match self.profile_of(&[]) {
-            Ok(number) => number,
-            Err(reason) => return tracing::warn!("on_outage = allow could not be carried out: {reason}"),
-        };
-        let generation = Control(self.entry(device).control.load()).generation();
-        let nothing = Instruction::nothing_cached(generation);
-        self.write(device, &Instruction { profile: number, fate: Fate::Cancel, ..nothing });
-        let frame = self.alarms.take_frame(device);
-        self.deliver(frame);
-    }
-
-    /// When a snapshot is complete, devices it does not name are not cached. Outstanding alarms stay.
-    fn finish_snapshot(&mut self) {
-        let complete = self.snapshot.take_if(|snapshot| snapshot.remaining == 0);
-        let Some(snapshot) = complete else { return };
-        self.synced = true;
-        let unnamed = (0..self.devices.len()).filter(|device| !snapshot.named.contains(device));
-        for device in unnamed.collect::<Vec<_>>() {
-            let control = Control(self.entry(device).control.load());
-            if control.profile() != 0 || control.has(NOT_M2M | STATUS_THROTTLED | STATUS_REJECT) {
-                self.write(device, &Instruction::nothing_cached(control.generation()));
-            }
-        }
+        reports.into_iter().map(Up::Counts).collect()
     }
 }

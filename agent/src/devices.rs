@@ -73,7 +73,7 @@ impl Plan {
     /// Finds an entry for every address.
     ///
     /// # Errors
-    /// [`Error::Binding`] for an address bound twice, or one outside the pools without room.
+    /// [`Error::Binding`] for an address or a device bound twice, or an address outside the pools without room.
     pub fn new(bindings: &[Binding], layout: &Layout) -> Result<Self, Error> {
         let (mut plan, mut unpooled) = (Plan::default(), layout.unpooled());
         let mut taken = HashMap::new();
@@ -83,6 +83,9 @@ impl Plan {
             for address in &binding.addresses {
                 let refuse = |cause: &str| Error::Binding { address: *address, cause: cause.to_owned() };
                 let place = layout.place(*address);
+                if plan.devices.number_of(&binding.device).is_some() {
+                    return Err(refuse("its device has a binding already; list all its addresses in one"));
+                }
                 if taken.insert(place_key(place), number).is_some() {
                     return Err(refuse("it is bound already (an IPv6 /64 is one address here)"));
                 }
@@ -171,6 +174,13 @@ mod tests {
         assert_eq!(plan.devices.entry(0), 512);
         let refused = Plan::new(&[one, binding("two", &["192.0.2.2"])], &layout());
         assert!(refused.err().expect("no room").to_string().contains("unpooled_devices"));
+    }
+
+    #[test]
+    fn a_device_has_one_binding_since_it_has_one_limit() {
+        let bindings = [binding("one", &["10.45.0.7"]), binding("one", &["10.45.0.8"])];
+        let refused = Plan::new(&bindings, &layout()).err().expect("twice").to_string();
+        assert!(refused.contains("binding already") && !refused.contains("one:"), "{refused}");
     }
 
     #[test]

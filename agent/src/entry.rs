@@ -2,14 +2,15 @@
 //!
 //! What must change together is in the control word and changes in one compare-and-swap: a cancel that
 //! cleared the alarm before it set the profile would let the next request alarm again. Instants are
-//! written before the bit that makes them count.
+//! written before the bit that makes them count. An alarm that user space has not seen yet belongs to the
+//! kernel: whatever is said about alarms is about an older one and leaves it alone.
 
 use weir_dataplane_common::{
     abi::{
         ALARM_ACTIVE, ALARM_SEEN, ALARM_UNSEEN, Control, Entry, HELD, NOT_M2M, REDEEM, STATUS_REJECT,
         STATUS_THROTTLED,
     },
-    tick::Tick,
+    tick::{LONGEST_AHEAD, Tick, window_ticks},
 };
 
 /// What becomes of an active alarm.
@@ -67,9 +68,9 @@ pub enum Rejected {
 }
 
 /// Writes an instruction; returns the control word that was replaced.
-pub fn write(entry: &Entry, instruction: &Instruction) -> Control {
+pub fn write(entry: &Entry, instruction: &Instruction, now: Tick) -> Control {
     if let Some(until) = instruction.throttled_until {
-        prolong_throttle(entry, instruction.profile, until);
+        prolong_throttle(entry, instruction.profile, until, now);
     }
     if let Some(rejected) = instruction.rejected {
         entry.rejected_until.store(match rejected {
@@ -79,20 +80,23 @@ pub fn write(entry: &Entry, instruction: &Instruction) -> Control {
     }
     let replaced = change(entry, |old| instructed(old, instruction));
     if instruction.release_session {
-        close_session(entry);
+        close_session(entry, now);
     }
     replaced
 }
 
 /// Control may know of the throttle for a shorter time than the node that began it.
-fn prolong_throttle(entry: &Entry, profile: u32, until: Tick) {
-    let control = Control(entry.control.load());
-    let own = entry.throttled_until.load();
-    let runs_longer = own != 0 && own.wrapping_sub(until.0) as i32 > 0;
-    if control.has(STATUS_THROTTLED) && control.profile() == profile && runs_longer {
-        return;
+fn prolong_throttle(entry: &Entry, profile: u32, until: Tick, now: Tick) {
+    loop {
+        let control = Control(entry.control.load());
+        let own = entry.throttled_until.load();
+        // An instant that is past says nothing, however it compares.
+        let runs_longer = now.before(own, LONGEST_AHEAD) && own.wrapping_sub(until.0) as i32 > 0;
+        let keeps = control.has(STATUS_THROTTLED) && control.profile() == profile && runs_longer;
+        if keeps || entry.throttled_until.replace(own, until.0) {
+            return;
+        }
     }
-    entry.throttled_until.store(until.0);
 }
 
 /// Takes notice of a raised alarm: true if it was not known yet.
@@ -101,6 +105,33 @@ pub fn notice_alarm(entry: &Entry) -> bool {
         if old.has(ALARM_UNSEEN) { old.without(ALARM_UNSEEN).with(ALARM_SEEN) } else { old }
     };
     change(entry, seen).has(ALARM_UNSEEN)
+}
+
+/// Clears an alarm that nobody answered and lets its held access redeem itself. The device is not to alarm
+/// again: it is marked as one that never does, until control says what it is.
+pub fn allow(entry: &Entry) {
+    change(entry, |old| cancelled(old, old).with(NOT_M2M));
+}
+
+/// Keeps what is old from looking new when the clock wraps: the histories' instants and lapsed statuses.
+///
+/// To be called every few days at most; harmless at any time.
+pub fn keep_old(entry: &Entry, now: Tick) {
+    const THREE_DAYS: u32 = window_ticks(3 * 24 * 3_600 * 1_000_000_000);
+    entry.request_history.keep_old(now, THREE_DAYS);
+    entry.admission_history.keep_old(now, THREE_DAYS);
+    let rejected = entry.rejected_until.load();
+    if rejected != 0 && !now.before(rejected, LONGEST_AHEAD) {
+        change(entry, |old| old.without(STATUS_REJECT));
+    }
+    let throttled = entry.throttled_until.load();
+    if !now.before(throttled, LONGEST_AHEAD) {
+        change(entry, |old| old.without(STATUS_THROTTLED));
+        // The kernel may have begun a throttle meanwhile and found the old bit still set.
+        if entry.throttled_until.load() != throttled {
+            change(entry, |old| old.with(STATUS_THROTTLED));
+        }
+    }
 }
 
 fn instructed(old: Control, instruction: &Instruction) -> Control {
@@ -112,9 +143,18 @@ fn instructed(old: Control, instruction: &Instruction) -> Control {
     new = set(new, NOT_M2M, instruction.not_m2m);
     match instruction.fate {
         Fate::Unchanged => new,
-        Fate::Cancel => set(new.without(ALARM_ACTIVE | HELD), REDEEM, old.has(HELD | REDEEM)),
-        Fate::Reject => new.without(ALARM_UNSEEN | HELD | REDEEM).with(ALARM_SEEN),
+        Fate::Cancel => cancelled(old, new),
+        Fate::Reject if old.has(ALARM_UNSEEN) => new,
+        Fate::Reject => new.without(HELD | REDEEM).with(ALARM_SEEN),
     }
+}
+
+/// `new` without the alarm that `old` has, if user space has seen that.
+fn cancelled(old: Control, new: Control) -> Control {
+    if old.has(ALARM_UNSEEN) {
+        return new;
+    }
+    set(new.without(ALARM_ACTIVE | HELD), REDEEM, old.has(HELD | REDEEM))
 }
 
 fn set(control: Control, bits: u64, on: bool) -> Control {
@@ -125,20 +165,40 @@ fn set(control: Control, bits: u64, on: bool) -> Control {
 fn change(entry: &Entry, new: impl Fn(Control) -> Control) -> Control {
     loop {
         let old = Control(entry.control.load());
-        if entry.control.replace(old.0, new(old).0) {
+        let new = new(old);
+        if old == new || entry.control.replace(old.0, new.0) {
             return old;
         }
     }
 }
 
-fn close_session(entry: &Entry) {
-    while !entry.session.replace(entry.session.load(), 0) {}
+/// A session that is over already is left alone: the kernel may be opening the next one over it.
+fn close_session(entry: &Entry, now: Tick) {
+    loop {
+        let session = entry.session.load();
+        if !now.before(session as u32, LONGEST_AHEAD) || entry.session.replace(session, 0) {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering::SeqCst},
+        thread,
+    };
+
+    use weir_dataplane_common::{
+        abi::{Profile, VALID, alarm_when},
+        admit::{Case, admit},
+        inspect::Classes,
+        reason::Reason,
+    };
+
     use super::*;
-    use weir_dataplane_common::abi::VALID;
+
+    const NOW: Tick = Tick(1_000_000);
 
     fn instruction(fate: Fate) -> Instruction {
         Instruction { profile: 7, fate, ..Instruction::nothing_cached(3) }
@@ -157,51 +217,89 @@ mod tests {
     #[test]
     fn a_cancel_changes_profile_status_alarm_and_redeem_at_once() {
         let entry = entry(ALARM_SEEN | HELD);
-        write(&entry, &Instruction { throttled_until: Some(Tick(90)), ..instruction(Fate::Cancel) });
+        let until = Some(NOW.after(90));
+        write(&entry, &Instruction { throttled_until: until, ..instruction(Fate::Cancel) }, NOW);
         let control = control(&entry);
         assert_eq!((control.profile(), control.generation()), (7, 3));
         assert!(control.has(STATUS_THROTTLED) && control.has(REDEEM) && control.has(VALID));
         assert!(!control.has(ALARM_ACTIVE | HELD));
-        assert_eq!(entry.throttled_until.load(), 90);
+        assert_eq!(entry.throttled_until.load(), NOW.0 + 90);
     }
 
     #[test]
     fn a_cancel_without_a_held_access_redeems_nothing() {
         let entry = entry(ALARM_SEEN);
-        write(&entry, &instruction(Fate::Cancel));
+        write(&entry, &instruction(Fate::Cancel), NOW);
         assert!(!control(&entry).has(REDEEM | ALARM_ACTIVE));
     }
 
     #[test]
-    fn a_reject_discards_the_held_access_and_leaves_the_alarm_active() {
-        let entry = entry(ALARM_UNSEEN | HELD);
-        write(&entry, &instruction(Fate::Reject));
-        assert!(control(&entry).has(ALARM_SEEN) && !control(&entry).has(ALARM_UNSEEN | HELD | REDEEM));
+    fn a_second_cancel_leaves_an_access_that_is_still_to_be_redeemed() {
+        let entry = entry(ALARM_SEEN | HELD);
+        (0..2).for_each(|_| _ = write(&entry, &instruction(Fate::Cancel), NOW));
+        assert!(control(&entry).has(REDEEM));
     }
 
     #[test]
-    fn an_update_of_other_things_leaves_the_alarm_alone() {
-        let entry = entry(ALARM_UNSEEN | HELD);
-        write(&entry, &instruction(Fate::Unchanged));
-        assert!(control(&entry).has(ALARM_UNSEEN) && control(&entry).has(HELD));
+    fn a_reject_discards_the_held_access_and_leaves_the_alarm_active() {
+        for before in [ALARM_SEEN | HELD, REDEEM, 0] {
+            let entry = entry(before);
+            write(&entry, &instruction(Fate::Reject), NOW);
+            assert!(control(&entry).has(ALARM_SEEN) && !control(&entry).has(ALARM_UNSEEN | HELD | REDEEM));
+        }
+    }
+
+    #[test]
+    fn no_answer_touches_an_alarm_that_nobody_has_seen() {
+        for fate in [Fate::Unchanged, Fate::Cancel, Fate::Reject] {
+            let entry = entry(ALARM_UNSEEN | HELD);
+            write(&entry, &instruction(fate), NOW);
+            assert!(control(&entry).has(ALARM_UNSEEN) && control(&entry).has(HELD), "{fate:?}");
+            assert!(!control(&entry).has(ALARM_SEEN | REDEEM), "{fate:?}");
+            assert_eq!(control(&entry).profile(), 7);
+        }
+    }
+
+    #[test]
+    fn an_allowed_alarm_is_off_and_does_not_come_back() {
+        let entry = entry(ALARM_SEEN | HELD | STATUS_THROTTLED | 7);
+        allow(&entry);
+        assert!(control(&entry).has(REDEEM) && control(&entry).has(NOT_M2M));
+        assert!(!control(&entry).has(ALARM_ACTIVE | HELD));
+        assert!(control(&entry).has(STATUS_THROTTLED) && control(&entry).profile() == 7);
     }
 
     #[test]
     fn a_throttle_that_the_node_began_outlives_an_update_under_the_same_policies_only() {
         let throttled = entry(STATUS_THROTTLED | 7);
-        write(&throttled, &instruction(Fate::Unchanged));
+        write(&throttled, &instruction(Fate::Unchanged), NOW);
         assert!(control(&throttled).has(STATUS_THROTTLED));
         let other = entry(STATUS_THROTTLED | 8);
-        write(&other, &instruction(Fate::Unchanged));
+        write(&other, &instruction(Fate::Unchanged), NOW);
         assert!(!control(&other).has(STATUS_THROTTLED));
     }
 
     #[test]
-    fn a_release_ends_the_open_session() {
-        let entry = entry(0);
-        entry.session.store(5 << 32 | 9);
-        write(&entry, &Instruction { release_session: true, ..instruction(Fate::Unchanged) });
-        assert_eq!(entry.session.load(), 0);
+    fn the_longer_throttle_stands_unless_it_is_long_past() {
+        let told = Instruction { throttled_until: Some(NOW.after(90)), ..instruction(Fate::Unchanged) };
+        for (own, stands) in [(NOW.after(100), true), (NOW.after(80), false), (Tick(NOW.0 ^ 1 << 31), false)]
+        {
+            let entry = entry(STATUS_THROTTLED | 7);
+            entry.throttled_until.store(own.0);
+            write(&entry, &told, NOW);
+            assert_eq!(entry.throttled_until.load(), if stands { own.0 } else { NOW.0 + 90 });
+        }
+    }
+
+    #[test]
+    fn a_release_ends_an_open_session_and_leaves_one_that_is_over() {
+        let release = Instruction { release_session: true, ..instruction(Fate::Unchanged) };
+        for (end, left) in [(NOW.after(9), false), (NOW, true), (Tick(0), true)] {
+            let (entry, session) = (entry(0), u64::from(NOW.0) << 32 | u64::from(end.0));
+            entry.session.store(session);
+            write(&entry, &release, NOW);
+            assert_eq!(entry.session.load(), if left { session } else { 0 });
+        }
     }
 
     #[test]
@@ -209,5 +307,81 @@ mod tests {
         let entry = entry(ALARM_UNSEEN);
         assert!(notice_alarm(&entry) && !notice_alarm(&entry));
         assert!(control(&entry).has(ALARM_SEEN));
+    }
+
+    #[test]
+    fn statuses_that_have_lapsed_are_taken_back_and_others_are_not() {
+        let statuses = STATUS_THROTTLED | STATUS_REJECT;
+        for (until, lapsed) in [(NOW.after(10).0, false), (NOW.0, true), (NOW.0 - 5, true)] {
+            let entry = entry(statuses);
+            entry.throttled_until.store(until);
+            entry.rejected_until.store(until);
+            keep_old(&entry, NOW);
+            assert_eq!(control(&entry).has(statuses), !lapsed);
+        }
+        let entry = entry(STATUS_REJECT);
+        keep_old(&entry, NOW);
+        assert!(control(&entry).has(STATUS_REJECT), "until further notice");
+    }
+
+    /// Packets of an idle device, each a new access, as fast as it goes: alarms raised and accesses redeemed.
+    fn packets(entry: &Entry, profile: &Profile) -> (usize, usize) {
+        let (mut raised, mut redeemed, mut now) = (0, 0, NOW);
+        for _ in 0..50_000 {
+            now = now.after(3);
+            let outcome = admit(&Case {
+                entry,
+                profile,
+                control: control(entry),
+                classes: Classes::NONE,
+                uplink: true,
+                from_server: false,
+                drop_unsolicited: true,
+                now,
+            });
+            raised += usize::from(outcome.raised.is_some());
+            redeemed += usize::from(outcome.reason == Reason::Redeemed);
+            if outcome.reason == Reason::AlarmActive {
+                // On a machine with one CPU to spare, the agent's turn.
+                thread::yield_now();
+            }
+        }
+        (raised, redeemed)
+    }
+
+    #[test]
+    fn while_packets_are_judged_every_alarm_is_noticed_once_and_no_accepted_access_is_lost() {
+        let mut profile = Profile { inactivity: 1, max_age: 9, retry: 1, kinds: 1, ..Profile::default() };
+        (profile.alarm_counts, profile.alarm_when) = (1, alarm_when::ALWAYS);
+        (profile.alarm_permitted, profile.alarm_window) = (1, 50);
+        let (entry, enough) = (entry(0), AtomicBool::new(false));
+        let (noticed, accepted, (raised, redeemed)) = thread::scope(|scope| {
+            let kernel = scope.spawn(|| {
+                let counts = packets(&entry, &profile);
+                enough.store(true, SeqCst);
+                counts
+            });
+            let (mut noticed, mut accepted, mut discarded) = (0, 0, 0);
+            let mut random = fastrand::Rng::with_seed(1);
+            while !enough.load(SeqCst) {
+                let fates = [Fate::Cancel, Fate::Cancel, Fate::Unchanged, Fate::Reject];
+                let fate = fates[random.usize(0..fates.len())];
+                noticed += usize::from(notice_alarm(&entry));
+                let generation = random.u16(..);
+                let replaced = write(&entry, &Instruction { generation, ..instruction(fate) }, NOW);
+                let is_meant = !replaced.has(ALARM_UNSEEN);
+                accepted += usize::from(is_meant && fate == Fate::Cancel && replaced.has(HELD));
+                discarded += usize::from(is_meant && fate == Fate::Reject && replaced.has(REDEEM));
+                if random.bool() {
+                    thread::yield_now();
+                }
+            }
+            (noticed, accepted - discarded, kernel.join().expect("the packets' thread"))
+        });
+        assert_eq!(noticed + usize::from(notice_alarm(&entry)), raised);
+        // The law may redeem once more when an update comes between its judgement and its swap.
+        let left = usize::from(control(&entry).has(REDEEM));
+        assert!(redeemed + left >= accepted, "{redeemed} redeemed and {left} left of {accepted}");
+        assert!(control(&entry).has(VALID) && control(&entry).profile() == 7);
     }
 }

@@ -1,9 +1,11 @@
 //! Which profile number means what: equal profiles share a number, unused numbers are used again.
 //!
 //! A number is handed out again only after every entry that named it has been written anew, so a profile
-//! never changes while an entry names it. Number 0 is "nothing cached" and always there.
+//! never changes while an entry names it. A packet that is just being judged may have read the entry before,
+//! so a number rests while there are others: fresh ones go first, then those that are free for longest.
+//! Number 0 is "nothing cached" and always there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use weir_dataplane_common::abi::{PROFILES, Profile};
 
@@ -12,7 +14,7 @@ use weir_dataplane_common::abi::{PROFILES, Profile};
 pub struct Profiles {
     numbers: HashMap<Profile, u32>,
     uses: HashMap<u32, (Profile, u32)>,
-    free: Vec<u32>,
+    free: VecDeque<u32>,
     next: u32,
 }
 
@@ -27,7 +29,7 @@ pub struct Assigned {
 
 impl Default for Profiles {
     fn default() -> Self {
-        Self { numbers: HashMap::new(), uses: HashMap::new(), free: Vec::new(), next: 1 }
+        Self { numbers: HashMap::new(), uses: HashMap::new(), free: VecDeque::new(), next: 1 }
     }
 }
 
@@ -38,8 +40,12 @@ impl Profiles {
             self.uses.entry(number).and_modify(|(_, uses)| *uses += 1);
             return Some(Assigned { number, is_new: false });
         }
-        let number = self.free.pop().or_else(|| (self.next < PROFILES).then_some(self.next))?;
-        self.next = self.next.max(number + 1);
+        let number = if self.next < PROFILES {
+            self.next += 1;
+            self.next - 1
+        } else {
+            self.free.pop_front()?
+        };
         self.numbers.insert(*profile, number);
         self.uses.insert(number, (*profile, 1));
         Some(Assigned { number, is_new: true })
@@ -52,7 +58,7 @@ impl Profiles {
         if *uses == 0 {
             self.numbers.remove(profile);
             self.uses.remove(&number);
-            self.free.push(number);
+            self.free.push_back(number);
         }
     }
 
@@ -97,7 +103,17 @@ mod tests {
         profiles.give_back(number);
         assert_ne!(profiles.take(&profile(2)).expect("room").number, number);
         profiles.give_back(number);
-        assert_eq!(profiles.take(&profile(3)), Some(Assigned { number, is_new: true }));
+        assert_eq!(profiles.get(number), None);
+    }
+
+    #[test]
+    fn a_number_rests_until_all_others_have_been_used_since() {
+        let mut profiles = Profiles::default();
+        for retry in 1..3 * PROFILES {
+            let number = profiles.take(&profile(retry)).expect("room").number;
+            assert_eq!(number, (retry - 1) % (PROFILES - 1) + 1);
+            profiles.give_back(number);
+        }
     }
 
     #[test]
@@ -107,5 +123,7 @@ mod tests {
             assert!(profiles.take(&profile(retry)).is_some());
         }
         assert_eq!(profiles.take(&profile(PROFILES)), None);
+        profiles.give_back(7);
+        assert_eq!(profiles.take(&profile(PROFILES)), Some(Assigned { number: 7, is_new: true }));
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! One task owns everything and takes events one after another, so the core needs no lock. What is done at
 //! start is in the order in which nothing can slip through: profile and entries are written before the
-//! program is attached.
+//! program is attached. Once it is, nothing but `shutdown` and a broken runtime ends this task: an agent that
+//! left would take the program with it and open the gate.
 
 use std::{future::Future, time::Duration};
 
@@ -19,11 +20,12 @@ use weir_proto::v1::from_node::Message as Up;
 
 use crate::{
     Config, Error,
+    config::Binding,
     core::Core,
     devices::Plan,
     kernel::LoadedGate,
     metrics::{Metrics, Reading},
-    stream::{self, Event, Sender},
+    stream::{self, Event, Pace, Sender},
     time::Instant,
 };
 
@@ -36,7 +38,7 @@ const HISTORY_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 ///
 /// # Errors
 /// [`Error`] if the node cannot start. A missing or lost control is no error: the node goes on enforcing.
-pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+pub async fn run(mut config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     let listener = Listener::bind(config.metrics).await?;
     let (registry, readiness) = (Registry::new(), Readiness::default());
     let metrics = Metrics::new(&registry).map_err(|error| Error::System {
@@ -45,14 +47,16 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     })?;
     let attached = readiness.condition("program attached");
     let synced = readiness.condition("synced with control");
-    let (mut node, ring) = Node::start(&config, metrics, synced)?;
+    let (socket, report_interval) = (config.stream_socket.clone(), config.report_interval);
+    let bindings = std::mem::take(&mut config.bindings);
+    let (mut node, ring) = Node::start(&config, &bindings, metrics, synced)?;
     attached.set(true);
     tracing::info!(node = config.name, metrics = %listener.address(), "node is judging");
 
     let (events_in, events) = mpsc::channel(1024);
-    let stream = tokio::spawn(stream::keep_open(config.stream_socket.clone(), events_in));
+    let stream = tokio::spawn(stream::keep_open(socket, Pace::default(), events_in));
     let pages = tokio::spawn(listener.serve(registry, readiness, std::future::pending()));
-    let outcome = node.live(ring, events, config.report_interval, shutdown).await;
+    let outcome = node.live(ring, events, report_interval, shutdown).await;
     stream.abort();
     pages.abort();
     outcome
@@ -67,10 +71,15 @@ struct Node {
 }
 
 impl Node {
-    fn start(config: &Config, metrics: Metrics, synced: Condition) -> Result<(Self, AlarmRing), Error> {
+    fn start(
+        config: &Config,
+        bindings: &[Binding],
+        metrics: Metrics,
+        synced: Condition,
+    ) -> Result<(Self, AlarmRing), Error> {
         let layout = Layout::new(&config.pools, config.unpooled_devices)?;
         layout::check_servers(&config.application_servers)?;
-        let plan = Plan::new(&config.bindings, &layout)?;
+        let plan = Plan::new(bindings, &layout)?;
         let mut gate = Gate::load(&Options {
             entries: layout.entries(),
             unpooled: config.unpooled_devices,
@@ -114,9 +123,9 @@ impl Node {
                     self.drain(ready.get_inner_mut());
                     ready.clear_ready();
                 }
-                Some(event) = events.recv() => self.stream_event(event),
-                _ = reports.tick() => self.report()?,
-                _ = seconds.tick() => self.second(),
+                Some(event) = next_event(self.up.as_ref(), &mut events) => self.stream_event(event),
+                _ = reports.tick() => self.report(),
+                _ = seconds.tick() => self.second(ring.get_mut()),
                 _ = histories.tick() => self.core.keep_histories_old(Instant::now()),
             }
         }
@@ -125,7 +134,7 @@ impl Node {
     fn drain(&mut self, ring: &mut AlarmRing) {
         while let Some(alarm) = ring.next_alarm() {
             let message = self.core.kernel_alarm(alarm, Instant::now());
-            self.send(message);
+            self.send(message.into_iter().collect());
         }
     }
 
@@ -141,19 +150,23 @@ impl Node {
                 let answers = self.core.control_said(message, Instant::now());
                 self.send(answers);
             }
-            Event::Lost => {
-                self.up = None;
-                tracing::warn!("no stream to control; entries stay as they are");
-            }
+            Event::Lost => self.up = None,
         }
         self.synced.set(self.core.is_synced() && self.up.is_some());
     }
 
-    fn report(&mut self) -> Result<(), Error> {
-        if self.up.is_some() {
+    /// Counts wait while control is behind: the next report says what this one would have.
+    fn report(&mut self) {
+        if self.up.as_ref().is_some_and(|up| !up.is_behind()) {
             let report = self.core.report(Instant::now());
             self.send(report);
         }
+        if let Err(error) = self.show() {
+            tracing::warn!("metrics are out of date: {error}");
+        }
+    }
+
+    fn show(&mut self) -> Result<(), weir_dataplane::Error> {
         let (devices, profiles) = self.core.device_figures();
         let (figures, outstanding_alarms) = (self.core.figures(), self.core.outstanding_alarms());
         let gate = self.core.kernel().gate();
@@ -170,7 +183,9 @@ impl Node {
         Ok(())
     }
 
-    fn second(&mut self) {
+    /// What the ring holds is no lost alarm, so it is read before the sweep.
+    fn second(&mut self, ring: &mut AlarmRing) {
+        self.drain(ring);
         let now = Instant::now();
         self.core.time_passes(now);
         let swept = self.core.sweep(now);
@@ -179,16 +194,20 @@ impl Node {
 
     /// A full queue means that control does not keep up: the stream is given up, and the greeting of the
     /// next one says everything again.
-    fn send(&mut self, messages: impl IntoIterator<Item = Up>) {
-        for message in messages {
-            if let Some(up) = &self.up
-                && !up.send(message)
-            {
-                tracing::warn!("control does not take what this node sends; the stream is given up");
-                self.up = None;
-            }
+    fn send(&mut self, batch: Vec<Up>) {
+        if self.up.as_ref().is_some_and(|up| !up.send(batch)) {
+            tracing::warn!("control does not take what this node sends; the stream is given up");
+            self.up = None;
         }
     }
+}
+
+/// What the stream tells next, once there is room for the answer to it.
+async fn next_event(up: Option<&Sender>, events: &mut mpsc::Receiver<Event>) -> Option<Event> {
+    if let Some(up) = up {
+        up.has_room().await;
+    }
+    events.recv().await
 }
 
 fn attach(gate: &mut Gate, config: &Config) -> Result<(), Error> {

@@ -28,14 +28,15 @@ impl Instant {
         self.unix_ms - ticks_to_ms(ticks)
     }
 
-    /// The tick of a Unix instant, if it lies ahead; never later than an entry can hold.
+    /// The tick of a Unix instant, if it lies ahead; never earlier, and never later than an entry can hold.
     pub fn tick_of(self, unix_ms: i64) -> Option<Tick> {
-        let ahead = unix_ms - self.unix_ms;
+        let ahead = unix_ms.saturating_sub(self.unix_ms);
         if ahead <= 0 {
             return None;
         }
-        let ticks = (ahead as u64).saturating_mul(1_000_000).div_ceil(TICK_NS).min(u64::from(LONGEST_AHEAD));
-        Some(self.tick.after(ticks as u32))
+        // One more, since now is known to a tick only.
+        let ticks = (ahead as u64).saturating_mul(1_000_000).div_ceil(TICK_NS) + 1;
+        Some(self.tick.after(ticks.min(u64::from(LONGEST_AHEAD)) as u32))
     }
 }
 
@@ -52,14 +53,15 @@ mod tests {
     #[test]
     fn a_deadline_comes_back_as_the_tick_at_or_after_it() {
         let tick = NOW.tick_of(1_001_000).expect("ahead");
-        let ahead = u64::from(tick.0 - 5000) * TICK_NS;
+        // However much of the present tick is over, the deadline's is not earlier.
+        let ahead = u64::from(tick.0 - 5001) * TICK_NS;
         assert!((1_000_000_000..1_000_000_000 + TICK_NS).contains(&ahead));
     }
 
     #[test]
     fn what_is_past_has_no_tick_and_what_is_too_far_is_clamped() {
         assert_eq!(NOW.tick_of(1_000_000), None);
-        assert_eq!(NOW.tick_of(0), None);
+        assert_eq!((NOW.tick_of(0), NOW.tick_of(i64::MIN)), (None, None));
         assert_eq!(NOW.tick_of(i64::MAX).expect("ahead").0, 5000 + LONGEST_AHEAD);
     }
 }

@@ -7,7 +7,7 @@ use weir_dataplane_common::{abi::AccessKind, inspect::Class};
 use weir_proto::v1::{self, action::Action as WireAction, policy::Rule};
 
 use crate::{
-    alarms::Outstanding,
+    alarms::Cause,
     config::Config,
     entry::{Fate, Rejected},
     profile::{Action, Limit, Policy, Restriction},
@@ -70,20 +70,18 @@ pub(crate) fn fate(update: &v1::CacheUpdate) -> Fate {
     }
 }
 
-/// An outstanding alarm as control gets it.
+/// An alarm as control gets it.
 pub(crate) fn alarm(
     id: v1::AlarmId,
     device: &str,
-    alarm: &Outstanding,
+    cause: &Cause,
     counts: v1::DeviceCounts,
-    requests: u32,
     config: &Config,
 ) -> v1::AlarmRaised {
-    let window = config.alarm.as_ref().and_then(|alarm| alarm.count).map_or(Duration::ZERO, |count| count.1);
-    let condition = match alarm.condition {
+    let condition = match cause.condition {
         AlarmCondition::Count => v1::alarm_raised::Condition::Count(v1::CountCondition {
-            requests,
-            window_ms: window.as_millis() as u64,
+            requests: cause.requests,
+            window_ms: config.alarm_limit().map_or(0, |(_, window)| window.as_millis() as u64),
         }),
         AlarmCondition::Protocol(class) => v1::alarm_raised::Condition::Protocol(class.name().to_owned()),
     };
@@ -91,8 +89,8 @@ pub(crate) fn alarm(
         id: Some(id),
         device: device.to_owned(),
         condition: Some(condition),
-        kind: alarm.kind.name().to_owned(),
+        kind: cause.kind.name().to_owned(),
         counts: Some(counts),
-        access_held: alarm.access_held,
+        access_held: cause.access_held,
     }
 }

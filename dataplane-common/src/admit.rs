@@ -217,7 +217,7 @@ impl Case<'_> {
         }
         if self.control.has(REDEEM) {
             // What was held goes through as part of the session; nothing is left to redeem.
-            self.entry.control.replace(self.control.0, self.control.without(REDEEM).0);
+            self.end_redeem();
         }
         None
     }
@@ -246,6 +246,8 @@ impl Case<'_> {
     fn access(&self, kind: AccessKind, session: u64, protocols: Ruling) -> Outcome {
         let retry_until = self.entry.retry_until.load();
         let repeat = self.now.before(retry_until, self.profile.retry);
+        // Read again: who set the retry time raised its alarm before, so a repeat of a held access sees it.
+        let alarmed = Control(self.control.0 | self.entry.control.load()).has(ALARM_ACTIVE);
         let attempt = Attempt { case: self, kind, session, retry_until, repeat };
         let Some(view) = self.entry.admission_history.view() else {
             return attempt.outcome(Reason::Contended, false);
@@ -256,7 +258,7 @@ impl Case<'_> {
         let alarm = if redeems { NO_ALARM } else { attempt.alarm(reject.is_some()) };
         let reason = if redeems {
             reject.unwrap_or(Reason::Redeemed)
-        } else if self.control.has(ALARM_ACTIVE) {
+        } else if alarmed {
             Reason::AlarmActive
         } else if alarm != NO_ALARM {
             self.held_or(reject).unwrap_or(Reason::Held)
@@ -391,6 +393,13 @@ impl Case<'_> {
         self.entry.control.replace(self.control.0, self.control.with(ALARM_UNSEEN | held).0)
     }
 
+    /// Once only: read anew, since an update may have changed the rest of the control word.
+    #[inline(always)]
+    fn end_redeem(&self) {
+        let control = Control(self.entry.control.load());
+        self.entry.control.replace(control.0, control.without(REDEEM).0);
+    }
+
     /// From the violating access on. The instant first, then the bit that makes it count.
     #[inline(always)]
     fn start_throttle(&self, verdict: &CacheVerdict) {
@@ -470,14 +479,19 @@ impl Attempt<'_> {
         outcome
     }
 
-    /// Drops the packet. Who sets the alarm bit owns the alarm; who sets the retry time owns the request: the
-    /// others, and the repeats that follow, are the same request.
+    /// Drops the packet. Who sets the alarm bit owns the alarm and the access it holds; who sets the retry time
+    /// owns the request: the others, and the repeats that follow, are the same request.
     #[inline(always)]
     fn refuse(&self, reason: Reason, alarm: u8, cache: &CacheVerdict) -> Outcome {
         let (case, entry) = (self.case, self.case.entry);
+        if self.was_admitted_meanwhile() {
+            return self.outcome(Reason::InSession, false);
+        }
         let holds = matches!(reason, Reason::Held);
         let owns_alarm = alarm != NO_ALARM && case.raise(if holds { HELD } else { 0 });
-        let reason = if holds && !owns_alarm { Reason::AlarmActive } else { reason };
+        if holds && !owns_alarm {
+            return self.outcome(Reason::AlarmActive, false);
+        }
         let until = case.now.after(case.profile.retry).0;
         let counted = !self.repeat && entry.retry_until.replace(self.retry_until, until);
         if counted && !holds {
@@ -486,6 +500,14 @@ impl Attempt<'_> {
         }
         let raised = if owns_alarm { Some(case.raised(alarm, self.kind, holds)) } else { None };
         Outcome { raised, ..self.outcome(reason, counted) }
+    }
+
+    /// Whether another CPU admitted this very access while we judged: its admission may be what left us no room.
+    /// A watched protocol is stopped all the same.
+    #[inline(always)]
+    fn was_admitted_meanwhile(&self) -> bool {
+        let case = self.case;
+        case.session_is_open(case.entry.session.load()) && !case.classes.meets(case.profile.watched())
     }
 
     /// Opens the session, takes the judged place in the history, counts. Two simultaneous first packets are
@@ -505,7 +527,7 @@ impl Attempt<'_> {
         case.entry.retry_until.store(0);
         case.entry.admitted.add(1);
         if matches!(reason, Reason::Redeemed) {
-            case.entry.control.replace(case.control.0, case.control.without(REDEEM).0);
+            case.end_redeem();
             return self.outcome(reason, false);
         }
         self.outcome(reason, !self.repeat)

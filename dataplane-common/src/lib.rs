@@ -7,6 +7,7 @@
 //!
 //! In the order in which a packet meets them: [`parse`] (bytes to headers), [`inspect`] (which security
 //! protocol), [`node`] (whose packet), [`admit`] (the law) over an [`abi::Entry`] with its [`window`]s.
+//! Beside that path: [`load`], for generated load.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(target_arch = "bpf", allow(internal_features))]
@@ -15,6 +16,7 @@ pub mod abi;
 pub mod admit;
 pub mod atomic;
 pub mod inspect;
+pub mod load;
 pub mod node;
 pub mod opaque;
 pub mod parse;

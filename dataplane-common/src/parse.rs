@@ -122,8 +122,10 @@ impl<'a> Cursor<'a> {
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// 802.1Q, 802.1ad and its older number, PPPoE discovery and session, MPLS: they can carry IP unseen.
-const ETHERTYPES_THAT_CARRY: [u16; 7] = [0x8100, 0x88a8, 0x9100, 0x8863, 0x8864, 0x8847, 0x8848];
+/// What can carry IP unseen: 802.1Q, 802.1ad and its older number, PPPoE discovery and session, MPLS, MACsec,
+/// provider backbone bridges, transparent Ethernet bridging, PPP, network service headers.
+const ETHERTYPES_THAT_CARRY: [u16; 12] =
+    [0x8100, 0x88a8, 0x9100, 0x8863, 0x8864, 0x8847, 0x8848, 0x88e5, 0x88e7, 0x6558, 0x880b, 0x894f];
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 
@@ -179,7 +181,7 @@ fn ipv4(mut cursor: Cursor<'_>) -> Option<Packet> {
     }
     cursor.skip(length - 20)?;
     let first_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x1fff == 0;
-    let (source_port, destination_port) = ports(cursor, header[9], first_fragment)?;
+    let (source_port, destination_port) = ports(cursor, header[9], first_fragment, total - length)?;
     Some(Packet {
         version: 4,
         ip_protocol: header[9],
@@ -197,7 +199,8 @@ fn ipv6(mut cursor: Cursor<'_>) -> Option<Packet> {
     if header[0] >> 4 != 6 {
         return None;
     }
-    let (source_port, destination_port) = ports(cursor, header[6], true)?;
+    let payload = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let (source_port, destination_port) = ports(cursor, header[6], true, payload)?;
     let half = |at: usize| {
         u64::from_be_bytes([
             header[at],
@@ -210,22 +213,32 @@ fn ipv6(mut cursor: Cursor<'_>) -> Option<Packet> {
             header[at + 7],
         ])
     };
+    let source = Address { high: half(8), low: half(16) };
+    let destination = Address { high: half(24), low: half(32) };
+    // No such packet is ever sent honestly (RFC 4291 §2.5.5.2), and it would be charged to the IPv4 device.
+    if source.as_v4().is_some() || destination.as_v4().is_some() {
+        return None;
+    }
     Some(Packet {
         version: 6,
         ip_protocol: header[6],
         source_port,
         destination_port,
-        source: Address { high: half(8), low: half(16) },
-        destination: Address { high: half(24), low: half(32) },
+        source,
+        destination,
         classes: inspect::by_ip_protocol(header[6]),
     })
 }
 
-/// The ports, zero where there are none; `None` where a transport header should be and is cut short.
+/// The ports, zero where there are none; `None` where a transport header should be and is cut short, by the
+/// frame or by the IP header's own length (what lies behind is padding).
 #[inline(always)]
-fn ports(mut cursor: Cursor<'_>, protocol: u8, first_fragment: bool) -> Option<(u16, u16)> {
+fn ports(mut cursor: Cursor<'_>, protocol: u8, first_fragment: bool, payload: usize) -> Option<(u16, u16)> {
     if !first_fragment || protocol != IPPROTO_TCP && protocol != IPPROTO_UDP {
         return Some((0, 0));
+    }
+    if payload < if protocol == IPPROTO_TCP { 20 } else { 8 } {
+        return None;
     }
     let header = cursor.take::<8>()?;
     if protocol == IPPROTO_TCP {
@@ -306,11 +319,28 @@ mod tests {
 
     #[test]
     fn a_tagged_frame_is_unparsable_not_waved_through() {
-        for ethertype in [[0x81, 0x00], [0x88, 0xa8], [0x88, 0x64], [0x88, 0x47], [0x00, 0x40]] {
+        for ethertype in [[0x81, 0x00], [0x88, 0xa8], [0x88, 0x64], [0x88, 0x47], [0x88, 0xe5], [0x00, 0x40]]
+        {
             let mut frame = udp4();
             frame[12..14].copy_from_slice(&ethertype);
             assert_eq!(read(&frame), Parsed::Unparsable, "{ethertype:x?}");
         }
+    }
+
+    #[test]
+    fn padding_behind_the_packet_is_no_transport_header() {
+        let mut frame = udp4();
+        frame[17] = 24;
+        assert_eq!(read(&frame), Parsed::Unparsable);
+    }
+
+    #[test]
+    fn a_mapped_address_in_an_ipv6_packet_is_nobodys() {
+        let mut frame = vec![0; 14 + 40 + 8];
+        frame[12..14].copy_from_slice(&[0x86, 0xdd]);
+        (frame[14], frame[20]) = (0x60, 59);
+        frame[14 + 8 + 10..14 + 8 + 16].copy_from_slice(&[0xff, 0xff, 10, 45, 0, 7]);
+        assert_eq!(read(&frame), Parsed::Unparsable);
     }
 
     #[test]

@@ -7,17 +7,17 @@
 //! read the requirements ("Terms", R-D2 to R-D4, R-D7, R-D8, R-D12, R-D13) beside it, not `admit.rs`.
 
 mod model {
-    //mod bench;
+    mod bench;
     mod device;
     mod draw;
     mod law;
     mod policy;
 
-    //mod alarms;
-    //mod examples;
-    //mod limits;
+    mod alarms;
+    mod examples;
+    mod limits;
     mod random;
-    //mod requests;
-    //mod sessions;
-    //mod several_cpus;
+    mod requests;
+    mod sessions;
+    mod several_cpus;
 }

@@ -10,6 +10,7 @@
 #![allow(missing_docs, reason = "the attribute macros generate undocumented functions")]
 
 mod alarm;
+mod bench;
 mod clock;
 mod maps;
 
@@ -38,17 +39,22 @@ pub fn weir_network(ctx: XdpContext) -> u32 {
 fn gate(ctx: &XdpContext, side: Side) -> u32 {
     // SAFETY: the kernel keeps the frame readable while the program runs.
     let frame = unsafe { Cursor::from_raw(ctx.data(), ctx.data_end()) };
+    if let Some(verdict) = bench::ended_early(frame) {
+        return verdict;
+    }
     let judgement = judge(frame, side, maps::settings(), &maps::Kernel, clock::now);
     // From here on every path is alike but for this number.
     let reason = forget(judgement.outcome.reason as u32);
-    maps::count(reason);
+    if bench::COUNTS {
+        maps::count(reason);
+    }
     if let Some(raised) = judgement.outcome.raised {
         alarm::send(ctx, side, &judgement, raised);
     }
     #[cfg(feature = "replay")]
     maps::trace(&judgement);
     match Reason::verdict_of(reason) {
-        Verdict::Pass => xdp_action::XDP_PASS,
+        Verdict::Pass => bench::passed(),
         Verdict::Drop => xdp_action::XDP_DROP,
     }
 }

@@ -74,6 +74,17 @@ pub enum Error {
         /// The kernel's answer.
         cause: String,
     },
+    /// A raw socket failed.
+    #[error("raw socket on {interface}: {cause}")]
+    Raw {
+        /// The interface.
+        interface: String,
+        /// The kernel's answer.
+        cause: String,
+    },
+    /// Packets that cannot be generated.
+    #[error("such packets cannot be generated: {0}")]
+    Traffic(String),
     /// A pool that cannot be laid out.
     #[error("{0}")]
     Layout(String),

@@ -15,7 +15,7 @@ use weir_dataplane_common::{
     reason::{REASONS, Reason},
 };
 
-use crate::{Error, entries::Entries, object, ring::AlarmRing};
+use crate::{Error, entries::Entries, generator::context, object, ring::AlarmRing};
 
 /// The least room for alarms in the ring, bytes.
 pub const SMALLEST_RING: u32 = 4096;
@@ -92,7 +92,11 @@ impl Gate {
         Self::load_object(object::live()?, options)
     }
 
-    pub(crate) fn load_object(object: &[u8], options: &Options) -> Result<Self, Error> {
+    /// Loads a program built from the same source in another way: the private copy, or the bench's variants.
+    ///
+    /// # Errors
+    /// As [`Gate::load`].
+    pub fn load_object(object: &[u8], options: &Options) -> Result<Self, Error> {
         let missing = missing_capabilities();
         if !missing.is_empty() {
             return Err(Error::NotPermitted { missing });
@@ -188,10 +192,7 @@ impl Gate {
     /// # Errors
     /// [`Error::TestRun`].
     pub fn inject(&mut self, side: Side, ifindex: u32, frame: &[u8]) -> Result<(), Error> {
-        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
-        let mut context = [0u8; 24];
-        context[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
-        context[12..16].copy_from_slice(&ifindex.to_ne_bytes());
+        let context = context(frame.len() as u32, ifindex);
         let options = TestRunOptions {
             data_in: Some(frame),
             ctx_in: Some(&context),
@@ -220,6 +221,10 @@ impl Gate {
     pub(crate) fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
     }
+
+    pub(crate) fn ebpf_ref(&self) -> &Ebpf {
+        &self.ebpf
+    }
 }
 
 pub(crate) fn xdp<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut Xdp, Error> {
@@ -227,7 +232,7 @@ pub(crate) fn xdp<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut 
     program.try_into().map_err(|error: ProgramError| Error::Load(Box::new(error)))
 }
 
-fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Error> {
+pub(crate) fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), Error> {
     xdp(ebpf, name)?.load().map_err(|error| match error {
         ProgramError::LoadError { io_error, verifier_log } => Error::Verifier {
             program: name,
@@ -243,18 +248,36 @@ fn last_lines(log: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-fn attach_error(interface: &str, mode: Mode, name: &'static str, error: &ProgramError) -> Error {
+pub(crate) fn attach_error(interface: &str, mode: Mode, name: &'static str, error: &ProgramError) -> Error {
     if matches!(error, ProgramError::UnknownInterface { .. }) {
         return Error::NoInterface(interface.to_owned());
     }
-    let advice = match mode {
-        Mode::Native => {
-            "the driver may lack native XDP (then set xdp_mode = \"generic\"), or another XDP program \
-             is attached (see `ip link`)"
+    let advice = match (kernel_answer(error), mode) {
+        (Some(libc::EBUSY | libc::EEXIST), _) => {
+            "another XDP program is attached (see `ip link`): end what attached it, or give weir another interface"
         }
-        Mode::Generic => "another XDP program may be attached (see `ip link`)",
+        (Some(libc::EOPNOTSUPP), Mode::Native) => {
+            "its driver has no native XDP: set xdp_mode = \"generic\", which is slower, or use another interface"
+        }
+        (_, Mode::Native) => {
+            "the driver may not take native XDP as the interface is set up now, for example with so large an \
+             MTU (`dmesg` may say more); xdp_mode = \"generic\" is slower and works everywhere"
+        }
+        (_, Mode::Generic) => "`dmesg` may say more",
     };
     Error::Attach { interface: interface.to_owned(), mode: name, cause: with_sources(error), advice }
+}
+
+/// The error number at the root of an error.
+fn kernel_answer(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(answer) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
+            return Some(answer);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// An error with its causes, which aya keeps in the chain.
@@ -292,4 +315,50 @@ pub(crate) fn map_error(map: &'static str, operation: &'static str, error: &dyn 
 
 pub(crate) fn test_run_error(frame: &[u8], error: &ProgramError) -> Error {
     Error::TestRun { length: frame.len(), cause: with_sources(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    fn refused(mode: Mode, answer: i32) -> String {
+        let io_error = io::Error::from_raw_os_error(answer);
+        let call = aya::sys::SyscallError { call: "bpf_link_create", io_error };
+        attach_error("eth7", mode, "native", &ProgramError::SyscallError(call)).to_string()
+    }
+
+    #[test]
+    fn a_refused_attachment_names_the_interface_the_kernels_answer_and_what_to_do() {
+        let taken = refused(Mode::Native, libc::EBUSY);
+        assert!(taken.contains("eth7") && taken.contains("os error 16"), "{taken}");
+        assert!(taken.contains("another XDP program is attached"), "{taken}");
+        let lacking = refused(Mode::Native, libc::EOPNOTSUPP);
+        assert!(lacking.contains("xdp_mode = \"generic\""), "{lacking}");
+        let generic = refused(Mode::Generic, libc::EINVAL);
+        assert!(!generic.contains("generic\""), "nothing to fall back to: {generic}");
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_no_matter_of_modes() {
+        let unknown = ProgramError::UnknownInterface { name: "eth7".to_owned() };
+        let error = attach_error("eth7", Mode::Native, "native", &unknown);
+        assert!(matches!(error, Error::NoInterface(name) if name == "eth7"));
+    }
+
+    #[test]
+    fn of_the_verifiers_log_the_last_lines_are_shown() {
+        assert_eq!(last_lines("1\n2\n3\n", 2), "2\n3");
+        assert_eq!(last_lines("1\n2", 20), "1\n2");
+        assert_eq!(last_lines("", 20), "");
+        let error =
+            Error::Verifier { program: "weir_access", cause: "EACCES".to_owned(), log: "R1".to_owned() };
+        assert!(error.to_string().ends_with("last lines of the verifier's log:\nR1"), "{error}");
+    }
+
+    #[test]
+    fn missing_rights_are_named() {
+        let error = Error::NotPermitted { missing: vec!["CAP_BPF", "CAP_PERFMON"] };
+        assert!(error.to_string().contains("CAP_BPF, CAP_PERFMON missing"), "{error}");
+    }
 }

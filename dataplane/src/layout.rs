@@ -243,6 +243,13 @@ mod tests {
     }
 
     #[test]
+    fn more_servers_than_a_node_holds_are_refused() {
+        assert!(check_servers(&[nets(&["192.0.2.0/24"])[0]; SERVERS]).is_ok());
+        let error = check_servers(&[nets(&["192.0.2.0/24"])[0]; SERVERS + 1]).expect_err("refused");
+        assert!(error.to_string().contains("holds 8"), "{error}");
+    }
+
+    #[test]
     fn addresses_survive_the_way_to_the_kernel_and_back() {
         for text in ["10.45.0.7", "2001:db8:45:7::1", "::", "255.255.255.255"] {
             let address: IpAddr = text.parse().expect("an address");

@@ -2,7 +2,8 @@
 //!
 //! It loads the XDP program ([`gate`]), maps its entries as memory ([`entries`]), knows which address is
 //! which entry ([`layout`]), reads alarms ([`ring`]), and runs a private copy of the program over captures
-//! ([`replay`]). It decides nothing about devices: verdicts are the law's, updates are the agent's.
+//! ([`replay`]). For load and measurement there are packets ([`traffic`]), a generator ([`generator`])
+//! and timed runs ([`measure`]). It decides nothing about devices: verdicts are the law's, updates are the agent's.
 //!
 //! Needs Linux 5.18, `CAP_BPF`, `CAP_PERFMON` and `CAP_NET_ADMIN`, and nothing of the kind to compile.
 
@@ -10,12 +11,16 @@ pub mod clock;
 pub mod entries;
 mod error;
 pub mod gate;
+pub mod generator;
 pub mod layout;
+pub mod measure;
 mod object;
+pub mod raw;
 pub mod replay;
 pub mod ring;
 pub mod running;
 pub mod tables;
+pub mod traffic;
 
 pub use error::Error;
 pub use gate::{Gate, Mode};

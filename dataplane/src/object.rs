@@ -27,6 +27,11 @@ pub(crate) fn replay() -> Result<&'static [u8], Error> {
     checked(REPLAY)
 }
 
+/// The packet generator, and the floors that the bench measures beside the gate.
+pub(crate) fn floors() -> Result<&'static [u8], Error> {
+    FLOORS.ok_or(Error::NotBuilt)
+}
+
 /// Whether this binary carries the program at all.
 pub(crate) fn is_embedded() -> bool {
     LIVE.is_some()
@@ -46,4 +51,31 @@ fn abi_version(bytes: &[u8]) -> Option<u32> {
     let at = usize::try_from(symbol.address() - section.address()).ok()?;
     let value = section.data().ok()?.get(at..at + 4)?;
     Some(u32::from_le_bytes(value.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binary_without_the_program_says_how_to_build_it() {
+        let error = checked(None).expect_err("nothing to load");
+        assert!(matches!(error, Error::NotBuilt));
+        assert!(error.to_string().contains("run `cargo xtask build-ebpf`"), "{error}");
+    }
+
+    #[test]
+    fn an_object_that_does_not_say_its_layout_is_refused() {
+        for object in [&b""[..], b"not an object at all"] {
+            let error = checked(Some(object)).expect_err("refused");
+            assert!(matches!(error, Error::Abi { found: None, needed: ABI_VERSION }), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_objects_in_this_binary_have_the_layout_of_this_code() {
+        for object in [LIVE, REPLAY].into_iter().flatten() {
+            assert_eq!(abi_version(object), Some(ABI_VERSION));
+        }
+    }
 }

@@ -93,3 +93,60 @@ fn decode(bytes: &[u8]) -> Option<KernelAlarm> {
         frame: record.frame.get(..record.carried as usize)?.to_vec(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_dataplane_common::abi::HELD_FRAME;
+
+    fn record() -> AlarmRecord {
+        let mut record = AlarmRecord {
+            entry: 7,
+            ifindex: 3,
+            tick: 1000,
+            frame_length: 60,
+            carried: 60,
+            condition: condition::PROTOCOL,
+            side: Side::Network as u8,
+            kind: AccessKind::Trigger as u8,
+            access_held: 1,
+            classes: Classes::of(Class::Esp).0,
+            frame: [0; HELD_FRAME],
+        };
+        record.frame[..60].fill(0xa5);
+        record
+    }
+
+    fn bytes(record: &AlarmRecord) -> &[u8] {
+        let start = std::ptr::from_ref(record).cast();
+        // SAFETY: the record is plain bytes without padding, and lives as long as the slice.
+        unsafe { std::slice::from_raw_parts(start, size_of::<AlarmRecord>()) }
+    }
+
+    #[test]
+    fn a_record_of_the_kernel_is_an_alarm_with_its_frame() {
+        let alarm = decode(bytes(&record())).expect("understood");
+        assert_eq!((alarm.entry, alarm.ifindex, alarm.tick), (7, 3, Tick(1000)));
+        assert_eq!(alarm.condition, AlarmCondition::Protocol(Class::Esp));
+        assert_eq!((alarm.side, alarm.kind, alarm.access_held), (Side::Network, AccessKind::Trigger, true));
+        assert_eq!(alarm.frame, [0xa5; 60]);
+    }
+
+    #[test]
+    fn a_frame_too_long_to_carry_leaves_an_alarm_without_one() {
+        let alarm = decode(bytes(&AlarmRecord { carried: 0, frame_length: 9000, ..record() }));
+        assert!(alarm.expect("understood").frame.is_empty());
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_understood_is_no_alarm() {
+        assert!(decode(&bytes(&record())[1..]).is_none(), "cut short");
+        let broken = [
+            AlarmRecord { condition: 0, ..record() },
+            AlarmRecord { kind: 3, ..record() },
+            AlarmRecord { classes: 1 << 63, ..record() },
+            AlarmRecord { carried: HELD_FRAME as u32 + 1, ..record() },
+        ];
+        assert!(broken.iter().all(|record| decode(bytes(record)).is_none()));
+    }
+}

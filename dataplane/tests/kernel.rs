@@ -5,8 +5,19 @@
 //! runs them. Nothing here touches an interface outside a network namespace that the test made itself.
 
 mod kernel {
+    mod devices;
+    mod frames;
+    mod operator;
+    mod random;
+    mod reading;
     mod rights;
+    mod twins;
     mod worlds;
 
+    mod attach;
     mod budget;
+    mod differential;
+    mod ring;
+    mod truncated;
+    mod without_btf;
 }

@@ -39,6 +39,11 @@ pub fn device_v6(number: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0x45, number, 0, 0, 0, 1)
 }
 
+/// The /64 of device `number`, as a binding names it.
+pub(crate) fn device_prefix_v6(number: u16) -> String {
+    format!("2001:db8:45:{number:x}::/64")
+}
+
 /// A node's address on its `access0`.
 pub(crate) fn node_access(node: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 45, 255, node)

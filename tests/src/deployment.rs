@@ -6,9 +6,12 @@
 use std::{fmt::Write, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::{
-    addresses::{APPLICATION_SERVER, DEVICE_POOL, device},
+    addresses::{
+        APPLICATION_SERVER, APPLICATION_SERVER_V6, DEVICE_POOL, DEVICE_POOL_V6, device, device_prefix_v6,
+    },
     admin::Admin,
     process::Process,
     world::World,
@@ -32,6 +35,10 @@ pub struct Settings {
     pub alarm_timeout: Duration,
     /// `deny` or `allow`.
     pub on_outage: &'static str,
+    /// How long control leaves a rejected protocol alarm, or a device that the HSS does not know, alone.
+    pub protocol_alarm_hold: Duration,
+    /// Every device has an IPv6 address beside its IPv4 address; for dual-stack worlds.
+    pub dual_stack: bool,
     /// The policies, as `[[policy]]` tables.
     pub policies: String,
     /// Devices bound on every node, with their subscription: type (`None`: the HSS does not know it) and
@@ -47,6 +54,8 @@ impl Settings {
             alarm: (limit, window),
             alarm_timeout: Duration::from_secs(10),
             on_outage: "deny",
+            protocol_alarm_hold: Duration::from_secs(5),
+            dual_stack: false,
             policies: String::new(),
             devices: vec![(Some("meter"), vec![1, 2])],
         }
@@ -121,24 +130,51 @@ impl<'w> Deployment<'w> {
 
     /// Starts control, on the store that an earlier one left if there was one.
     pub fn start_control(&mut self) -> Result<()> {
-        let file = self.files[0].to_str().context("a path of ours")?;
-        let mut control = self.world.weir(&self.world.internet, "control", &["control", file])?;
+        let arguments = ["control", self.control_file()?];
+        let mut control = self.world.weir(&self.world.internet, "control", &arguments)?;
         control.wait_ready(CONTROL_METRICS, READY)?;
         self.control = Some(control);
         Ok(())
     }
 
+    /// Kills control as a power cut would.
+    pub fn kill_control(&mut self) -> Result<()> {
+        self.control.take().context("control is not running")?.kill()
+    }
+
     /// Starts a node's agent; does not wait until it is ready.
     pub fn start_node(&mut self, node: usize) -> Result<()> {
-        let file = self.files[node + 1].to_str().context("a path of ours")?;
-        let label = format!("node-{}", node + 1);
-        self.nodes.push(self.world.weir(&self.world.node(node).namespace, &label, &["node", file])?);
+        let (label, arguments) = (format!("node-{}", node + 1), ["node", self.node_file(node)?]);
+        self.nodes.push(self.world.weir(&self.world.node(node).namespace, &label, &arguments)?);
         Ok(())
     }
 
     /// Every node is attached and synced.
     pub fn wait_until_nodes_ready(&mut self) -> Result<()> {
         self.nodes.iter_mut().try_for_each(|node| node.wait_ready(NODE_METRICS, READY))
+    }
+
+    /// Changes a node's configuration before its agent is started.
+    pub fn edit_node(&self, node: usize, edit: impl FnOnce(String) -> String) -> Result<()> {
+        let file = &self.files[node + 1];
+        std::fs::write(file, edit(std::fs::read_to_string(file)?))?;
+        Ok(())
+    }
+
+    /// A node's configuration file.
+    pub fn node_file(&self, node: usize) -> Result<&str> {
+        self.files[node + 1].to_str().context("a path of ours")
+    }
+
+    /// Control's configuration file.
+    pub fn control_file(&self) -> Result<&str> {
+        self.files[0].to_str().context("a path of ours")
+    }
+
+    /// What control has decided about a device, newest first.
+    pub fn decisions(&self, device: u16) -> Result<Vec<Value>> {
+        let answer = self.admin().get(&format!("/v1/decisions?device={}", device_id(device)))?;
+        Ok(answer.as_array().cloned().unwrap_or_default())
     }
 
     /// The admin API.
@@ -152,7 +188,8 @@ fn control_file(world: &World, settings: &Settings) -> String {
     let mut file = format!(
         "[control]\nstore = \"{directory}/control.redb\"\nstream_socket = \"{directory}/stream.sock\"\n\
          admin_socket = \"{directory}/admin.sock\"\nmetrics = \"127.0.0.1:{CONTROL_METRICS}\"\n\
-         m2m_device_types = [\"meter\"]\nprotocol_alarm_hold = \"5s\"\n\n{}",
+         m2m_device_types = [\"meter\"]\nprotocol_alarm_hold = \"{}ms\"\n\n{}",
+        settings.protocol_alarm_hold.as_millis(),
         settings.policies
     );
     for (number, (device_type, policies)) in (1..).zip(&settings.devices) {
@@ -170,11 +207,16 @@ fn control_file(world: &World, settings: &Settings) -> String {
 fn node_file(world: &World, settings: &Settings, node: usize) -> String {
     let directory = world.directory().display();
     let (limit, window) = settings.alarm;
+    let (mut pools, mut servers) = (vec![DEVICE_POOL], vec![format!("{APPLICATION_SERVER}/32")]);
+    if settings.dual_stack {
+        pools.push(DEVICE_POOL_V6);
+        servers.push(format!("{APPLICATION_SERVER_V6}/128"));
+    }
     let mut file = format!(
         "[node]\nname = \"node-{node}\"\nstream_socket = \"{directory}/stream.sock\"\n\
          metrics = \"127.0.0.1:{NODE_METRICS}\"\naccess_interfaces = [\"access0\"]\n\
-         network_interfaces = [\"network0\"]\npools = [\"{DEVICE_POOL}\"]\nunpooled_devices = 16\n\
-         application_servers = [\"{APPLICATION_SERVER}/32\"]\ninactivity = \"{}ms\"\n\
+         network_interfaces = [\"network0\"]\npools = {pools:?}\nunpooled_devices = 16\n\
+         application_servers = {servers:?}\ninactivity = \"{}ms\"\n\
          report_interval = \"50ms\"\nalarm_timeout = \"{}ms\"\non_outage = \"{}\"\n\n\
          [node.alarm]\nlimit = {limit}\nwindow = \"{}ms\"\nprotocols = [\"esp\"]\n\n",
         settings.inactivity.as_millis(),
@@ -183,12 +225,10 @@ fn node_file(world: &World, settings: &Settings, node: usize) -> String {
         window.as_millis(),
     );
     for number in (1..).take(settings.devices.len()) {
-        let _ = writeln!(
-            file,
-            "[[binding]]\ndevice = \"{}\"\naddresses = [\"{}\"]\n",
-            device_id(number),
-            device(number)
-        );
+        let mut addresses = vec![device(number).to_string()];
+        addresses.extend(settings.dual_stack.then(|| device_prefix_v6(number)));
+        let _ =
+            writeln!(file, "[[binding]]\ndevice = \"{}\"\naddresses = {addresses:?}\n", device_id(number));
     }
     file
 }

@@ -12,7 +12,7 @@ use weir_dataplane_common::reason::Reason;
 
 use crate::{
     addresses::{APPLICATION_SERVER, INTERNET_HOST, device},
-    deployment::{Settings, device_id, throttle},
+    deployment::{Settings, throttle},
     forecast::{Fate, Forecast, Numbers},
     gate_view::EntryView,
     packet::Packet,
@@ -79,11 +79,11 @@ pub fn worked_example_two(world: &World, esp_is_rejected: bool, tell: Listener<'
     }
     delivered(&mut stage, Way::Down, &first, tell)?;
     stage.wait_until_idle(A, DEVICE)?;
-    let asked = decisions(&stage)?.len();
+    let asked = stage.weir.decisions(DEVICE)?.len();
     let second = stage.send(A, Way::Down, DEVICE, trigger(2))?;
     tell_packet(tell, "trigger 2, ESP", &second);
     ensure!(second.reason == Reason::Admitted, "the second trigger was to be admitted");
-    ensure!(!second.entry.alarm && decisions(&stage)?.len() == asked, "nobody was to be asked");
+    ensure!(!second.entry.alarm && stage.weir.decisions(DEVICE)?.len() == asked, "nobody was to be asked");
     nothing_stray(&mut stage, Way::Down)
 }
 
@@ -155,7 +155,7 @@ fn hold_against(
             ensure!(entry.alarm && !entry.redeem, "the alarm was to stand: {entry}");
         }
         Fate::Throttled => {
-            ensure!(observed.entry.throttled && !observed.entry.alarm, "nobody was to be asked")
+            ensure!(observed.entry.throttled && !observed.entry.alarm, "nobody was to be asked");
         }
         Fate::Admitted | Fate::AlarmActive => {}
     }
@@ -207,16 +207,10 @@ fn tell_packet(tell: Listener<'_>, name: &str, observed: &Observed) {
     tell(&format!("{name:<18} {verdict}: {:<16} {}", reason.name(), observed.entry));
 }
 
-fn decisions(stage: &Stage<'_>) -> Result<Vec<Value>> {
-    let path = format!("/v1/decisions?device={}", device_id(DEVICE));
-    let answer = stage.weir.admin().get(&path)?;
-    Ok(answer.as_array().cloned().unwrap_or_default())
-}
-
 /// What control wrote down about it: who decided, and why.
 fn tell_decision(stage: &Stage<'_>, tell: Listener<'_>) -> Result<()> {
     let decisions = until("control decides", || {
-        let decisions = decisions(stage)?;
+        let decisions = stage.weir.decisions(DEVICE)?;
         Ok((!decisions.is_empty()).then_some(decisions))
     })?;
     let newest = &decisions[0];

@@ -14,6 +14,14 @@ use weir_dataplane_common::{
 
 use crate::namespace::Namespace;
 
+/// The identifier of the XDP program that the kernel shows on an interface, if there is one.
+pub fn attached_program(namespace: &Namespace, interface: &str) -> Result<Option<u32>> {
+    let links = namespace.exec(&["ip", "-json", "-details", "link", "show", "dev", interface])?;
+    let links: serde_json::Value = serde_json::from_str(&links).context("what `ip -json` says")?;
+    let id = links.pointer("/0/xdp/prog/id").and_then(serde_json::Value::as_u64);
+    Ok(id.map(u32::try_from).transpose()?)
+}
+
 /// A node's maps.
 pub struct GateView {
     running: Running,
@@ -55,11 +63,9 @@ pub struct EntryView {
 impl GateView {
     /// The maps of the program attached to `interface` in a namespace.
     pub fn of(namespace: &Namespace, interface: &str) -> Result<Self> {
-        let links = namespace.exec(&["ip", "-json", "-details", "link", "show", "dev", interface])?;
-        let links: serde_json::Value = serde_json::from_str(&links).context("what `ip -json` says")?;
-        let id = links.pointer("/0/xdp/prog/id").and_then(serde_json::Value::as_u64);
+        let id = attached_program(namespace, interface)?;
         let id = id.with_context(|| format!("no XDP program is attached to {interface}"))?;
-        Ok(Self { running: Running::of_program(u32::try_from(id)?)? })
+        Ok(Self { running: Running::of_program(id)? })
     }
 
     /// The counters.

@@ -5,12 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use weir_dataplane_common::reason::{Reason, Verdict};
 
 use crate::{
     deployment::{Deployment, Settings},
-    gate_view::{EntryView, GateView},
+    gate_view::{EntryView, GateView, attached_program},
     packet::{Marker, Packet},
     port::Port,
     world::World,
@@ -18,6 +18,8 @@ use crate::{
 
 /// How long anything that must happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a held frame may take from the cancel to its injection.
+const INJECTION: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// A world with weir in it, and ports on all its cables.
@@ -60,6 +62,23 @@ impl<'w> Stage<'w> {
         Self::around(world, weir)
     }
 
+    /// Starts the nodes of a world without control: they are attached, and not ready.
+    pub fn open_without_control(world: &'w World, settings: &Settings) -> Result<Self> {
+        Self::reopen(world, Deployment::prepare(world, settings)?)
+    }
+
+    /// Starts the nodes of a deployment that has none running; returns when they are attached.
+    pub fn reopen(world: &'w World, mut weir: Deployment<'w>) -> Result<Self> {
+        for node in 0..world.nodes.len() {
+            weir.start_node(node)?;
+        }
+        for node in &world.nodes {
+            // The network side is attached last.
+            until("the node attaches its program", || attached_program(&node.namespace, "network0"))?;
+        }
+        Self::around(world, weir)
+    }
+
     /// Opens ports around a deployment whose nodes are attached.
     pub fn around(world: &'w World, weir: Deployment<'w>) -> Result<Self> {
         let nodes = 0..world.nodes.len();
@@ -86,18 +105,73 @@ impl<'w> Stage<'w> {
     /// Sends one packet through a node and observes what becomes of it.
     pub fn send(&mut self, node: usize, way: Way, device: u16, packet: Packet) -> Result<Observed> {
         let marker = self.world.next_marker();
-        let before = self.views[node].tally()?;
-        let (from, to) = match way {
-            Way::Up => (&self.devices[node], &mut self.internet[node]),
-            Way::Down => (&self.internet[node], &mut self.devices[node]),
+        let cable = match way {
+            Way::Up => &self.world.node(node).access,
+            Way::Down => &self.world.node(node).network,
         };
-        from.send(&packet.marked(marker))?;
-        let view = &self.views[node];
-        let reason = until("the kernel counts the packet", || view.tally()?.one_since(&before))?;
+        let frame = packet.marked(marker).frame(cable.far.mac, cable.near.mac)?;
+        let reason = self.send_frame(node, way, &frame)?;
         if reason.verdict() == Verdict::Pass {
-            to.expect(marker, PATIENCE)?;
+            self.far_end(node, way).expect(marker, PATIENCE)?;
         }
         Ok(Observed { marker, reason, entry: self.entry(node, device)? })
+    }
+
+    /// Sends any bytes as a frame; what the kernel counted them as.
+    pub fn send_frame(&mut self, node: usize, way: Way, frame: &[u8]) -> Result<Reason> {
+        let view = &self.views[node];
+        let before = view.tally()?;
+        match way {
+            Way::Up => self.devices[node].send_frame(frame)?,
+            Way::Down => self.internet[node].send_frame(frame)?,
+        }
+        until("the kernel counts the packet", || view.tally()?.one_since(&before))
+    }
+
+    /// Where packets that go this way arrive.
+    pub fn far_end(&mut self, node: usize, way: Way) -> &mut Port {
+        match way {
+            Way::Up => &mut self.internet[node],
+            Way::Down => &mut self.devices[node],
+        }
+    }
+
+    /// Sends an access: an uplink packet of a device that has no open session.
+    pub fn send_when_idle(&mut self, node: usize, device: u16, packet: Packet) -> Result<Observed> {
+        self.wait_until_idle(node, device)?;
+        self.send(node, Way::Up, device, packet)
+    }
+
+    /// Sends an access and holds what the kernel counted against `expected`.
+    pub fn access(&mut self, node: usize, device: u16, packet: Packet, expected: Reason) -> Result<Observed> {
+        let observed = self.send_when_idle(node, device, packet)?;
+        let (reason, entry) = (observed.reason.name(), &observed.entry);
+        ensure!(observed.reason == expected, "not {} but {reason}; {entry}", expected.name());
+        Ok(observed)
+    }
+
+    /// The alarm is cancelled and the uplink access that it held gets through, once: as the frame that was
+    /// held, or, if that was too old, with `next`.
+    pub fn held_access_gets_through(
+        &mut self,
+        node: usize,
+        device: u16,
+        held: &Observed,
+        next: Packet,
+    ) -> Result<()> {
+        self.wait_for_entry(node, device, "the alarm is cancelled", |entry| !entry.alarm)?;
+        let patience = Instant::now() + INJECTION;
+        while self.entry(node, device)?.redeem && Instant::now() < patience {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        if self.entry(node, device)?.redeem {
+            let reason = self.send(node, Way::Up, device, next)?.reason;
+            if reason == Reason::Redeemed {
+                return Ok(());
+            }
+            ensure!(reason == Reason::InSession, "the next packet was to redeem, not {}", reason.name());
+        }
+        self.far_end(node, Way::Up).expect(held.marker, PATIENCE).map(drop)
     }
 
     /// Waits until the device has no open session on a node: its next packet is a new access.

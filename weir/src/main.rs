@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod daemon;
 mod doctor;
+mod load;
 mod log;
 mod replay;
 mod table;
@@ -41,6 +42,7 @@ enum Command {
     Check(check::Check),
     Doctor(commands::doctor::Doctor),
     Inspect(inspect::Inspect),
+    Load(commands::load::Load),
     Replay(commands::replay::Replay),
 }
 
@@ -57,6 +59,7 @@ impl Command {
             Self::Check(check) => check.run(),
             Self::Doctor(doctor) => doctor.run(),
             Self::Inspect(inspect) => inspect.run(),
+            Self::Load(load) => load.run(),
             Self::Replay(replay) => replay.run(),
         }
     }

@@ -1,5 +1,6 @@
-//! `cargo xtask build-ebpf`: compiles the XDP program twice, for live traffic and for replay, and puts the
-//! objects where `weir-dataplane` embeds them from. It does not choose the compiler: `setup.rs` does.
+//! `cargo xtask build-ebpf`: compiles the XDP program twice, for live traffic and for replay, and beside it the
+//! bench's floors with the packet generator; puts the objects where `weir-dataplane` embeds them from. It does
+//! not choose the compiler: `setup.rs` does.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,23 +18,60 @@ const TARGET: &str = "bpfel-unknown-none";
 /// kernel checks maps and program against.
 const RUSTFLAGS: [&str; 3] = ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf"];
 
-/// An object to build from the one program.
-struct Object {
-    file: &'static str,
-    title: &'static str,
-    features: &'static [&'static str],
+/// An object to build.
+pub struct Object {
+    /// Its name among the BPF objects.
+    pub file: &'static str,
+    /// What is said when it is built.
+    pub title: &'static str,
+    /// What it is built from.
+    pub source: Source,
+    /// The features that make it this object.
+    pub features: &'static [&'static str],
 }
 
-const OBJECTS: [Object; 2] = [
-    Object { file: "weir.o", title: "building the BPF program (live)", features: &[] },
+/// A package with a BPF program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// weir's own.
+    Gate,
+    /// The bench's floors and the packet generator.
+    Floors,
+}
+
+impl Source {
+    fn package(self) -> &'static str {
+        match self {
+            Self::Gate => "weir-dataplane-ebpf",
+            Self::Floors => "weir-floors-ebpf",
+        }
+    }
+
+    fn binary(self) -> &'static str {
+        match self {
+            Self::Gate => "weir-ebpf",
+            Self::Floors => "weir-floors",
+        }
+    }
+}
+
+const OBJECTS: [Object; 3] = [
+    Object { file: "weir.o", title: "building the BPF program (live)", source: Source::Gate, features: &[] },
     Object {
         file: "weir-replay.o",
         title: "building the BPF program (replay: clock from the capture)",
+        source: Source::Gate,
         features: &["replay"],
+    },
+    Object {
+        file: "floors.o",
+        title: "building the packet generator and the bench's floors",
+        source: Source::Floors,
+        features: &[],
     },
 ];
 
-/// Runs the command: prepares the machine and builds both objects.
+/// Runs the command: prepares the machine and builds the objects.
 ///
 /// # Errors
 /// If a tool is missing and cannot be installed, or the program does not compile.
@@ -43,30 +81,39 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Builds both objects and returns the compiler's warnings, which have been shown.
+/// Builds what the product and its tests need and returns the compiler's warnings, which have been shown.
 ///
 /// # Errors
-/// If the program does not compile or the objects cannot be written.
+/// As [`build_objects`].
 pub fn build(workspace: &Workspace, tools: &BpfTools) -> Result<Vec<String>> {
+    build_objects(workspace, tools, &OBJECTS)
+}
+
+/// Builds these objects and returns the compiler's warnings, which have been shown.
+///
+/// # Errors
+/// If a program does not compile or the objects cannot be written.
+pub fn build_objects(workspace: &Workspace, tools: &BpfTools, objects: &[Object]) -> Result<Vec<String>> {
     let target_dir = workspace.root().join("target/bpf");
     fs::create_dir_all(&target_dir).with_context(|| format!("cannot make {}", target_dir.display()))?;
-    // Both objects leave cargo under the same name: two builds at once would take each other's.
+    // Several objects leave cargo under the same name: two builds at once would take each other's.
     let lock = File::create(target_dir.join("xtask.lock"))?;
     lock.lock().context("cannot wait for another build of the BPF program")?;
 
     let mut warnings = Vec::new();
-    for object in &OBJECTS {
+    for object in objects {
         let mut command = cargo_for_bpf(workspace, tools, &target_dir)?;
+        command.args(["--package", object.source.package()]);
         command.args(["--features", &object.features.join(",")]);
         let output = run_quietly(object.title, &mut command)?;
         for warning in warnings_in(&String::from_utf8_lossy(&output.stderr)) {
-            // Most of them come from both builds.
+            // Most of them come from every build.
             if !warnings.contains(&warning) {
                 say(&warning);
                 warnings.push(warning);
             }
         }
-        let built = target_dir.join(TARGET).join("release/weir-ebpf");
+        let built = target_dir.join(TARGET).join("release").join(object.source.binary());
         publish(&built, &workspace.bpf_objects().join(object.file))?;
     }
     Ok(warnings)
@@ -83,7 +130,7 @@ fn cargo_for_bpf(workspace: &Workspace, tools: &BpfTools, target_dir: &Path) -> 
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS.join("\x1f"))
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &tools.linker)
-        .args(["build", "--package", "weir-dataplane-ebpf", "--release", "-Zbuild-std=core"])
+        .args(["build", "--release", "-Zbuild-std=core"])
         .args(["--target", TARGET])
         .arg("--target-dir")
         .arg(target_dir);

@@ -6,9 +6,10 @@
 //! | `setup.rs` | what a machine needs; `toolchain.rs` chooses the BPF compiler among what `survey.rs` finds |
 //! | `linker.rs`, `packages.rs` | bpf-linker and Debian packages |
 //! | `ebpf.rs` | the BPF objects |
-//! | `test.rs`, `demo.rs`, `lint.rs`, `deny.rs` | the commands of these names, `audit` in the last |
+//! | `test.rs`, `demo.rs`, `bench.rs`, `lint.rs`, `deny.rs` | the commands of these names, `audit` in the last |
 //! | `process.rs`, `version.rs` | running programs, comparing versions |
 
+mod bench;
 mod demo;
 mod deny;
 mod ebpf;
@@ -41,6 +42,8 @@ enum Task {
     Test(test::Options),
     /// Show weir at work on real packets, in a world of network namespaces (root)
     Demo(demo::Options),
+    /// Measure weir beside physical floors and peers, side by side in one run (root)
+    Bench(bench::Options),
     /// Check format, clippy, documentation, dependencies; no blobs in git
     Lint,
     /// Look up known vulnerabilities of the dependencies
@@ -64,6 +67,7 @@ fn run(task: &Task) -> Result<()> {
         Task::BuildEbpf => ebpf::run(&workspace),
         Task::Test(options) => test::run(&workspace, options),
         Task::Demo(options) => demo::run(&workspace, options),
+        Task::Bench(options) => bench::run(&workspace, options),
         Task::Lint => lint::run(&workspace),
         Task::Audit => deny::audit(&workspace),
     }

@@ -61,6 +61,20 @@ impl Workspace {
         Ok(path)
     }
 
+    /// The binary `name` of the release profile, in the directory beside this command's.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn release_binary(&self, name: &str) -> Result<PathBuf> {
+        let own = std::env::current_exe().context("cannot tell where xtask's own binary lies")?;
+        let profiles = own.parent().and_then(Path::parent).context("xtask's binary lies in no profile")?;
+        let path = profiles.join("release").join(name);
+        if !path.is_file() {
+            bail!("cargo built no {}", path.display());
+        }
+        Ok(path)
+    }
+
     /// Cargo at the workspace's root as the user would call it: with the user's settings, without what the
     /// outer `cargo xtask` added.
     pub fn cargo(&self) -> Command {

@@ -61,13 +61,13 @@ fn some_classes() -> impl Strategy<Value = Vec<Class>> {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    prop_oneof![2 => limit().prop_map(Rule::AccessLimit), 1 => some_classes().prop_map(Rule::Forbidden)]
+    prop_oneof![3 => limit().prop_map(Rule::AccessLimit), 1 => some_classes().prop_map(Rule::Forbidden)]
 }
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         2 => Just(Action::None),
-        5 => limit().prop_map(Action::Throttle),
+        8 => limit().prop_map(Action::Throttle),
         1 => Just(Action::Withhold),
         3 => Just(Action::Reject),
         2 => Just(Action::Release),
@@ -156,7 +156,7 @@ enum DrawnEvent {
 
 fn event() -> impl Strategy<Value = DrawnEvent> {
     prop_oneof![
-        5 => packet().prop_map(DrawnEvent::Packet),
+        4 => packet().prop_map(DrawnEvent::Packet),
         1 => (deed(), any::<Index>(), status()).prop_map(|(deed, which, status)| DrawnEvent::Deed(deed, which, status)),
     ]
 }
@@ -165,11 +165,11 @@ fn node() -> impl Strategy<Value = Node> {
     let alarm = (
         prop_oneof![Just(When::NoPolicyCached), Just(When::Always), Just(When::NotRejected)],
         prop_oneof![Just(Order::Before), Just(Order::With), Just(Order::After)],
-        option::weighted(0.7, limit()),
+        option::weighted(0.5, limit()),
         subsequence(CLASSES.to_vec(), 0..=2),
     )
         .prop_map(|(when, order, requests, classes)| AlarmCondition { when, order, requests, classes });
-    let kinds = subsequence(KINDS.to_vec(), 0..=2);
+    let kinds = prop_oneof![6 => Just(KINDS.to_vec()), 4 => subsequence(KINDS.to_vec(), 0..=1)];
     (1u64..20, 0u64..60, 1u64..30, kinds, alarm, any::<bool>()).prop_map(
         |(inactivity, more, retry, kinds, alarm, drop_unsolicited)| Node {
             inactivity,

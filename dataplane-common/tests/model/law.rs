@@ -25,16 +25,16 @@ pub fn tick(at: u64) -> Tick {
     Tick::from_nanos(at << 20)
 }
 
-pub struct LawSide<'n> {
-    node: &'n Node,
+pub struct LawSide {
+    node: Node,
     pub entry: Entry,
     profiles: Vec<Profile>,
 }
 
-impl<'n> LawSide<'n> {
-    pub fn new(node: &'n Node, policies: Option<&Vec<Policy>>) -> Self {
+impl LawSide {
+    pub fn new(node: Node, policies: Option<&Vec<Policy>>) -> Self {
         let entry = Entry { control: Word64::new(VALID), ..Entry::default() };
-        Self { node, entry, profiles: vec![profile(node, policies)] }
+        Self { entry, profiles: vec![profile(&node, policies)], node }
     }
 
     pub fn control(&self) -> Control {
@@ -98,7 +98,7 @@ impl<'n> LawSide<'n> {
         status: Status,
     ) -> impl Fn(Control) -> Control + use<> {
         let number = self.profiles.len() as u32;
-        self.profiles.push(profile(self.node, policies));
+        self.profiles.push(profile(&self.node, policies));
         let mut bits = 0;
         if let Some(length) = status.throttled_for {
             self.entry.throttled_until.store(tick(now).after(length as u32).0);

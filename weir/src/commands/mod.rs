@@ -9,6 +9,7 @@ pub mod control;
 pub mod device;
 pub mod doctor;
 pub mod inspect;
+pub mod load;
 pub mod node;
 pub mod policy;
 pub mod replay;
