@@ -1,15 +1,13 @@
 //! Alarms from the instant the agent knows of them until they are off again.
 //!
-//! ```text
-//!         raise                           cancelled
-//!  none ─────────► Waiting ───────────────────────────────────────────────► none
-//!                   │ │ ▲ └─ rejected ──► Rejected ── cancelled later ──────► none
-//!           overdue │ │ │                  │   ▲
-//!                   │ │ └── forgotten by ──┘   │ rejected
-//!                   │ │       control          │
-//!                   ▼ ▼                        │
-//!              Denied Allowed ─────────────────┴─ cancelled ────────────────► none
-//! ```
+//! | from | event | to |
+//! |---|---|---|
+//! | none | the kernel raised it, by its record or the sweep | Waiting |
+//! | Waiting | nobody answered in time | Denied, or Allowed if `on_outage` says so |
+//! | Waiting, Denied, Allowed | control rejects | Rejected |
+//! | Rejected | a snapshot shows that control has forgotten the device | Waiting |
+//! | any | control cancels | none |
+//!
 //! Waiting, denied and allowed alarms are *unanswered*: they are said again on every new stream. All but the
 //! allowed ones are active. One alarm per device: while one is active the kernel raises no other; if it does
 //! after all, the new one takes the old one's place. A held frame is kept for two seconds, and only so many;

@@ -2,7 +2,7 @@
 //!
 //! [`Core`] owns what the node believes: devices, profiles, alarms, counts. It changes entries (that is its
 //! effect) and asks the [`Kernel`] for the two things that are no memory access. It must not read a clock,
-//! wait, or know a socket; [`crate::run`] does. Here is who it is and what it says of itself; `alarming` is
+//! wait, or know a socket; [`mod@crate::run`] does. Here is who it is and what it says of itself; `alarming` is
 //! the way up from the kernel, `updating` the way down from control.
 
 mod alarming;

@@ -1,9 +1,9 @@
 //! The node agent: alarms and counts up, cache updates down.
 //!
 //! In the order of a packet's consequences: the kernel raises an alarm ([`alarms`]), the agent sends it up
-//! ([`stream`]) with the device's counts ([`counts`]); the answer comes down and is compiled into a profile
+//! (`stream`) with the device's counts ([`counts`]); the answer comes down and is compiled into a profile
 //! ([`profile`], [`profiles`]) and written into the device's entry by one compare-and-swap ([`entry`]); the
-//! held frame is injected. [`core::Core`] joins these without I/O; [`run`] puts sockets, timers and the
+//! held frame is injected. [`core::Core`] joins these without I/O; [`mod@run`] puts sockets, timers and the
 //! loaded program around it.
 //!
 //! The agent decides about no device. Without control it goes on enforcing what the entries say, and what

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use weir_dataplane::ring::{AlarmCondition, KernelAlarm};
 use weir_dataplane_common::{
-    abi::{ALARM_UNSEEN, AccessKind, Control, Entry, LAST_ALARM_HELD, condition},
+    abi::{ALARM_UNSEEN, AccessKind, Control, Entry, HELD, LAST_ALARM_HELD, REDEEM, condition},
     inspect::Classes,
     tick::window_ticks,
 };
@@ -115,7 +115,12 @@ impl<K: Kernel> Core<K> {
         let counts = self.counts[device].message(id, entry, now);
         let alarm_id =
             v1::AlarmId { node: self.config.name.clone(), boot: self.boot.clone(), sequence: alarm.sequence };
-        Some(Up::Alarm(translate::alarm(alarm_id, id, &alarm.cause, counts, &self.config)))
+        // Read after the counts: an access that `on_outage` let through is among the admissions, and is not to be
+        // counted on top of them.
+        let still_held = Control(entry.control.load()).has(HELD | REDEEM);
+        let mut raised = translate::alarm(alarm_id, id, &alarm.cause, counts, &self.config);
+        raised.access_held &= still_held;
+        Some(Up::Alarm(raised))
     }
 
     /// Nobody answered and the operator prefers service: the held access is accepted. What the entry says

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Streaming, transport::Server};
 use weir_proto::v1::{
-    Hello, ToNode, Welcome,
+    AlarmReceived, Hello, ToNode, Welcome,
     node_stream_server::{NodeStream, NodeStreamServer},
 };
 
@@ -246,6 +246,45 @@ async fn waiting_for_room_ends_when_control_listens_again_or_is_gone() {
     control.die();
     drop(attached);
     soon(sender.has_room()).await;
+}
+
+#[tokio::test]
+async fn answers_to_a_long_snapshot_leave_room_for_alarms_though_control_listens_late() {
+    const ENTRIES: usize = 5 * QUEUE;
+    let mut bench = Bench::new();
+    let mut control = bench.start_control(false);
+    let sender = bench.opened().await;
+    let Attached { mut up, down } = control.attached().await;
+    let (blocked, late) = oneshot::channel();
+    let snapshot = async {
+        for _ in 0..ENTRIES {
+            let received = Down::Received(AlarmReceived { id: None });
+            down.send(Ok(ToNode { message: Some(received) })).await.expect("the stream stands");
+        }
+    };
+    let node = async {
+        let mut blocked = Some(blocked);
+        for _ in 0..ENTRIES {
+            if sender.batches.capacity() < QUEUE / 2 {
+                assert!(sender.send(vec![hello("an alarm")]), "there is room");
+                blocked.take().into_iter().for_each(|blocked| blocked.send(()).expect("control waits"));
+            }
+            sender.has_room().await;
+            assert!(matches!(bench.event().await, Event::Said(Down::Received(_))));
+            assert!(sender.send(vec![hello(&"n".repeat(500))]), "an answer has room");
+        }
+        drop(sender);
+    };
+    let listening = async {
+        late.await.expect("the node comes to a halt");
+        while let Ok(Some(_)) = up.message().await {
+            // Slower than the node.
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    soon(async { tokio::join!(snapshot, node, listening) }).await;
 }
 
 #[tokio::test]

@@ -67,8 +67,6 @@ fn nodes_judge_without_control_and_the_next_packet_redeems_what_was_held_before_
         ensure!((readiness(world, A)?, readiness(world, B)?) == (503, 503), "no node is synced");
         let held = until_held(&mut stage)?;
         let since = Instant::now();
-        let again = stage.access(A, DEVICE, uplink(), Reason::AlarmActive)?;
-        ensure!(again.entry.requests == 4, "within the retry interval it is the same request");
         until("the held frame is too old to be delivered", || {
             Ok((since.elapsed() > FRAME_IS_GONE).then_some(()))
         })?;
