@@ -3,6 +3,8 @@
 //! `cargo bench --package weir-benches`. They say what a change did to one piece; what a packet costs in the kernel
 //! is `cargo xtask bench`'s to say. Payload classifier and digest join when they exist.
 
+#![allow(missing_docs, reason = "the macro generates an undocumented function")]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -53,11 +53,22 @@ impl Bed {
         Ok(bed)
     }
 
-    /// Lays a lane.
+    /// Lays a lane whose sender drops what comes back.
     ///
     /// # Errors
     /// If the kernel refuses it.
     pub fn lane(&self, name: &str) -> Result<Lane> {
+        let lane = self.two_way_lane(name)?;
+        self.sender
+            .enter(|| self.silence.lock().unwrap_or_else(PoisonError::into_inner).attach_here(name))?;
+        Ok(lane)
+    }
+
+    /// Lays a lane whose sender hears what comes back.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn two_way_lane(&self, name: &str) -> Result<Lane> {
         let (near, far) = (Mac(SENDER_MAC), Mac(NODE_MAC));
         self.sender.ip(&format!(
             "link add {name} address {near} numtxqueues 1 numrxqueues 1 type veth peer name {name} address {far} \
@@ -65,10 +76,7 @@ impl Bed {
             self.node.name()
         ))?;
         self.node.ip(&format!("link set {name} up"))?;
-        let ifindex = self.sender.enter(|| {
-            self.silence.lock().unwrap_or_else(PoisonError::into_inner).attach_here(name)?;
-            Ok(index_of(name)?)
-        })?;
+        let ifindex = self.sender.enter(|| Ok(index_of(name)?))?;
         Ok(Lane { name: name.to_owned(), ifindex })
     }
 }

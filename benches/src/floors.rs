@@ -25,6 +25,8 @@ pub enum Kind {
     Array,
     /// One hash element by address.
     Hash,
+    /// As [`Kind::Array`], with elements as large as weir's entries.
+    Wide,
 }
 
 impl Kind {
@@ -34,6 +36,7 @@ impl Kind {
             Self::Drop => "floor_drop",
             Self::Array => "floor_array",
             Self::Hash => "floor_hash",
+            Self::Wide => "floor_wide",
         }
     }
 }
@@ -62,6 +65,7 @@ impl Floor {
         let devices = |wanted| if kind == wanted { DEVICES } else { 1 };
         let mut ebpf = EbpfLoader::new()
             .map_max_entries("FLOOR_ARRAY", devices(Kind::Array))
+            .map_max_entries("FLOOR_WIDE", devices(Kind::Wide))
             .map_max_entries("FLOOR_HASH", devices(Kind::Hash))
             .load(&object)?;
         let program: &mut Xdp = ebpf.program_mut(kind.program()).context("no such floor")?.try_into()?;

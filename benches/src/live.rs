@@ -163,6 +163,9 @@ pub fn measure(plan: &Plan, bed: &Bed, report: &mut Report) -> Result<()> {
     let outside = Loaded::load(objects, OBJECT, Addresses::Unpooled, State::Open)?.attach(bed, "outside")?;
     let outside = group.contender(outside);
     group.row("outside", outside, Packets::unpooled(Kind::Udp, DEVICES)?);
+    if let Some(other) = &plan.beside {
+        beside(plan, bed, &mut group, other)?;
+    }
     let mut refused = Vec::new();
     for (name, kind) in [("nftables", peers::Kind::Nftables), ("iptables", peers::Kind::Iptables)] {
         match Peer::attach(bed, kind, name) {
@@ -193,10 +196,30 @@ const ACCESSES: [(State, &str); 4] = [
 const ARRAY: &str = "× array floor, added to drop";
 const HASH: &str = "× hash floor, added to drop";
 
-/// Drop, array floor and hash floor.
+/// Another build of the gate, in three states.
+fn beside(plan: &Plan, bed: &Bed, group: &mut Group, object: &str) -> Result<()> {
+    let udp = Packets::pooled(Kind::Udp, DEVICES)?;
+    for (name, addresses, state, packets) in [
+        ("beside-udp", Addresses::Pooled, State::Open, udp.clone()),
+        ("beside-rej", Addresses::Pooled, State::Rejected, udp),
+        ("beside-out", Addresses::Unpooled, State::Open, Packets::unpooled(Kind::Udp, DEVICES)?),
+    ] {
+        let gate = Loaded::load(&plan.objects, object, addresses, state)?.attach(bed, name)?;
+        let gate = group.contender(gate);
+        group.row(name, gate, packets);
+    }
+    Ok(())
+}
+
+/// Drop, array floor, the same as wide as weir's entries, hash floor.
 fn floors(plan: &Plan, bed: &Bed) -> Result<Group> {
     let mut group = Group::default();
-    let floors = [("drop", floors::Kind::Drop), ("array", floors::Kind::Array), ("hash", floors::Kind::Hash)];
+    let floors = [
+        ("drop", floors::Kind::Drop),
+        ("array", floors::Kind::Array),
+        ("wide", floors::Kind::Wide),
+        ("hash", floors::Kind::Hash),
+    ];
     for (name, kind) in floors {
         let place = group.contender(Floor::load(&plan.objects, kind)?.attach(bed, name)?);
         let packets = match kind {
@@ -215,6 +238,13 @@ fn tell(rounds: &Rounds, refused: &[(&str, String)], report: &mut Report) {
     for (row, _, goal) in IN_SESSION {
         report.add(format!("P1.{row}"), rounds.added(row, "drop", "array", ARRAY, Goal::AtMost(goal)));
     }
+    for (row, other) in [("udp", "beside-udp"), ("rejected", "beside-rej"), ("outside", "beside-out")] {
+        if rounds.has(other) {
+            let figure = rounds.added(row, "drop", other, "× the other build, added to drop", Goal::None);
+            report.add(format!("beside.{row}"), figure);
+        }
+    }
+    report.add("P1.wide-floor", rounds.added("wide", "drop", "array", ARRAY, Goal::None));
     let access = rounds.added("rejected", "drop", "array", ARRAY, Goal::AtMost(2.25));
     report.add("P1.access", access);
     for (_, row) in &ACCESSES[1..] {

@@ -12,6 +12,8 @@ pub struct Plan {
     pub quick: bool,
     /// Where the BPF objects lie.
     pub objects: PathBuf,
+    /// Another build of `weir-bench.o`, to be measured in the same rounds: what did a change bring?
+    pub beside: Option<String>,
     /// Interleaved rounds for P1 and P2.
     pub rounds: usize,
     /// Interleaved rounds of the other rows.
@@ -30,6 +32,7 @@ impl Plan {
         Self {
             quick: false,
             objects,
+            beside: None,
             rounds: 15,
             few_rounds: 5,
             live_packets: 2_000_000,
@@ -44,7 +47,7 @@ impl Plan {
             quick: true,
             rounds: 3,
             few_rounds: 2,
-            live_packets: 300_000,
+            live_packets: 200_000,
             repeats: 1_000_000,
             requests: 4_000,
             ..Self::full(objects)

@@ -52,9 +52,10 @@ fn latency_is_measured_through_a_node_that_forwards() {
         return;
     }
     let bed = bed().expect("a bed");
-    let [up, down] = ["up", "down"].map(|name| bed.lane(name).expect("a lane"));
+    let [up, down] = ["access", "network"].map(|name| bed.two_way_lane(name).expect("a lane"));
     forward(&bed, &up, &down).expect("a node that forwards");
-    let told = load(&bed, "--interface up --receive down --length 128 --count 500 --rate 5000 --seconds 20");
+    let told =
+        load(&bed, "--interface access --receive network --length 128 --count 500 --rate 5000 --seconds 20");
     let told = told.expect("a run");
     assert_eq!(told["sent"], 500);
     // The first ones may come before the queues of a new lane are ready.

@@ -169,7 +169,7 @@ impl Case<'_> {
     #[inline(always)]
     fn session_is_open(&self, session: u64) -> bool {
         let (start, end) = ((session >> 32) as u32, session as u32);
-        self.now.before(end, LONGEST_AHEAD) && self.now.is_within(start, self.profile.max_age)
+        start != 0 && self.now.before(end, LONGEST_AHEAD) && self.now.is_within(start, self.profile.max_age)
     }
 
     /// A packet inside an open session is no access; a watched protocol or an attention bit gets a look.
@@ -185,13 +185,14 @@ impl Case<'_> {
         Outcome::of(Reason::InSession)
     }
 
-    /// Only the device's own packets keep a session open. A lost swap means that another CPU refreshed or
-    /// ended it, and is right.
+    /// Only the device's own packets keep a session open. The end is written alone, without asking whether another
+    /// CPU changed the session meanwhile: a refresh is as good as ours, and a session that was ended has no start,
+    /// so that an end alone does not open it again.
     #[inline(always)]
     fn refresh(&self, session: u64) {
         let end = self.now.after(self.profile.inactivity);
         if end.0.wrapping_sub(session as u32).wrapping_sub(1) < LONGEST_AHEAD {
-            self.entry.session.replace(session, session & !0xffff_ffff | u64::from(end.0));
+            self.entry.session.store_low(end.0);
         }
     }
 
@@ -393,11 +394,10 @@ impl Case<'_> {
         self.entry.control.replace(self.control.0, self.control.with(ALARM_UNSEEN | held).0)
     }
 
-    /// Once only: read anew, since an update may have changed the rest of the control word.
+    /// Once only, also if an update changes the rest of the control word at this moment.
     #[inline(always)]
     fn end_redeem(&self) {
-        let control = Control(self.entry.control.load());
-        self.entry.control.replace(control.0, control.without(REDEEM).0);
+        self.entry.control.clear_bits(REDEEM);
     }
 
     /// From the violating access on. The instant first, then the bit that makes it count.
@@ -407,11 +407,7 @@ impl Case<'_> {
             return;
         }
         self.entry.throttled_until.store(self.now.after(verdict.throttle).0);
-        // Read anew: the alarm may just have been raised.
-        let control = Control(self.entry.control.load());
-        if !control.has(STATUS_THROTTLED) {
-            self.entry.control.replace(control.0, control.with(STATUS_THROTTLED).0);
-        }
+        self.entry.control.set_bits(STATUS_THROTTLED);
     }
 
     /// What to tell of the alarm just raised. The entry keeps it too, for the agent's sweep, in case the ring is

@@ -48,6 +48,18 @@ macro_rules! word {
             pub fn add(&self, value: $int) {
                 self.0.fetch_add(value, SeqCst);
             }
+
+            /// Sets bits, whatever the others become meanwhile.
+            #[inline(always)]
+            pub fn set_bits(&self, bits: $int) {
+                self.0.fetch_or(bits, SeqCst);
+            }
+
+            /// Clears bits, whatever the others become meanwhile.
+            #[inline(always)]
+            pub fn clear_bits(&self, bits: $int) {
+                self.0.fetch_and(!bits, SeqCst);
+            }
         }
 
         #[cfg(target_arch = "bpf")]
@@ -81,12 +93,49 @@ macro_rules! word {
                 // SAFETY: as for `load`; `lock +=` is one instruction.
                 unsafe { atomic_xadd::<$int, $int, { SeqCst }>(self.0.get(), value) };
             }
+
+            /// Sets bits, whatever the others become meanwhile.
+            #[inline(always)]
+            pub fn set_bits(&self, bits: $int) {
+                use core::intrinsics::{AtomicOrdering::SeqCst, atomic_or};
+                // SAFETY: as for `load`; `lock |=` is one instruction.
+                unsafe { atomic_or::<$int, $int, { SeqCst }>(self.0.get(), bits) };
+            }
+
+            /// Clears bits, whatever the others become meanwhile.
+            #[inline(always)]
+            pub fn clear_bits(&self, bits: $int) {
+                use core::intrinsics::{AtomicOrdering::SeqCst, atomic_and};
+                // SAFETY: as for `load`; `lock &=` is one instruction.
+                unsafe { atomic_and::<$int, $int, { SeqCst }>(self.0.get(), !bits) };
+            }
         }
 
         // SAFETY: every access goes through single-word atomic operations.
         #[cfg(target_arch = "bpf")]
         unsafe impl Sync for $name {}
     };
+}
+
+impl Word64 {
+    /// Overwrites the lower half and leaves the upper one to others; only where one writer's value is as good as
+    /// another's. In the kernel one plain store, which no later memory access waits for; a compare-and-swap would
+    /// wait until the word's cache line is there, and so would every packet behind it.
+    #[inline(always)]
+    pub fn store_low(&self, value: u32) {
+        #[cfg(target_arch = "bpf")]
+        // SAFETY: as for `store`; the target is little-endian, so the lower half comes first, and it is aligned.
+        unsafe {
+            core::ptr::write_volatile(self.0.get().cast::<u32>(), value);
+        }
+        #[cfg(not(target_arch = "bpf"))]
+        loop {
+            let old = self.load();
+            if self.replace(old, old & !u64::from(u32::MAX) | u64::from(value)) {
+                return;
+            }
+        }
+    }
 }
 
 word!(Word32, u32, AtomicU32, "A 32-bit word that several CPUs and user space change.");

@@ -22,11 +22,15 @@ use weir_dataplane_common::load::{LONGEST_HEADERS, Slot, Spread};
 #[map]
 static FLOOR_ARRAY: Array<Slot> = Array::with_max_entries(1, 0);
 
+/// The wide floor's devices: as far apart as weir's entries, of which a packet in an open session touches a third.
+#[map]
+static FLOOR_WIDE: Array<[Slot; 3]> = Array::with_max_entries(1, 0);
+
 /// The hash floor's devices, by address.
 #[map]
 static FLOOR_HASH: HashMap<u32, Slot> = HashMap::with_max_entries(1, 0);
 
-/// Packets received by each program here: 0 drop, 1 array floor, 2 hash floor.
+/// Packets received by each program here: 0 drop, 1 array floor, 2 hash floor, 3 wide floor.
 #[map]
 static RECEIVED: PerCpuArray<u64> = PerCpuArray::with_max_entries(4, 0);
 
@@ -54,6 +58,18 @@ pub fn floor_array(ctx: XdpContext) -> u32 {
     {
         touch(slot);
         received(1);
+    }
+    xdp_action::XDP_DROP
+}
+
+/// The same, in an array as large as weir's: what the size of an entry costs by itself.
+#[xdp]
+pub fn floor_wide(ctx: XdpContext) -> u32 {
+    if let Some(source) = ipv4_source(&ctx)
+        && let Some(slots) = FLOOR_WIDE.get_ptr_mut(source & 0xf_ffff)
+    {
+        touch(slots.cast());
+        received(3);
     }
     xdp_action::XDP_DROP
 }

@@ -18,6 +18,12 @@ struct Bench {
     /// Only these parts, of: live, matrix, hot, stages, verifier, exact, push, memory.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Interleaved rounds for P1 and P2, instead of 15 (3 in the quick run).
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Measure this other build of weir-bench.o too, in the same rounds (part live).
+    #[arg(long)]
+    beside: Option<String>,
     /// Where the BPF objects lie.
     #[arg(long, default_value = "target/bpf-objects")]
     objects: PathBuf,
@@ -48,7 +54,9 @@ fn main() -> Result<()> {
     rights::world()?;
     remains::clean_on_signal()?;
     remains::sweep_orphans()?;
-    let plan = if bench.quick { Plan::quick(bench.objects) } else { Plan::full(bench.objects) };
+    let mut plan = if bench.quick { Plan::quick(bench.objects) } else { Plan::full(bench.objects) };
+    plan.beside = bench.beside;
+    plan.rounds = bench.rounds.unwrap_or(plan.rounds).max(1);
     let mut report = Report::default();
     for (name, title, measure) in PARTS {
         if bench.only.is_empty() || bench.only.iter().any(|only| only == name) {
