@@ -2,7 +2,7 @@
 //!
 //! What this is: in the order of work, [`intent`] says what the machine is to do, [`machine`] gathers facts
 //! (with [`netlink`] and [`ethtool`] for what only the kernel knows of an interface), [`findings`] judges the
-//! facts by the intent, [`print`] shows what was found. What it must not do: change anything on the machine, or
+//! facts by the intent, [`print`](mod@print) shows what was found. What it must not do: change anything on the machine, or
 //! attach a program to try it out.
 //!
 //! Facts and findings are apart so that every rule can be tested on machines nobody has.
