@@ -104,17 +104,14 @@ impl Meter {
 }
 
 impl Rounds {
-    /// Nanoseconds per packet of a row, by round.
-    ///
-    /// # Panics
-    /// If there is no such row: rows are named by the code that asks.
+    /// Nanoseconds per packet of a row, by round; none if the row was not measured.
     pub fn of(&self, row: &str) -> &[f64] {
-        &self.times.iter().find(|(name, _)| name == row).expect("a row of this group").1
+        self.times.iter().find(|(name, _)| name == row).map_or(&[], |(_, times)| times)
     }
 
-    /// Whether the group has this row.
-    pub fn has(&self, row: &str) -> bool {
-        self.times.iter().any(|(name, _)| name == row)
+    /// Whether the group has these rows.
+    pub fn has(&self, rows: &[&str]) -> bool {
+        rows.iter().all(|row| !self.of(row).is_empty())
     }
 
     /// The time itself.
@@ -124,6 +121,9 @@ impl Rounds {
 
     /// What a row adds to `base`, as a multiple of what `floor` adds.
     pub fn added(&self, row: &str, base: &str, floor: &str, unit: &'static str, goal: Goal) -> Figure {
+        if !self.has(&[row, base, floor]) {
+            return Figure::absent(unit, NOT_ASKED);
+        }
         let rounds = self.of(row).iter().zip(self.of(base)).zip(self.of(floor));
         let ratios: Vec<f64> = rounds.map(|((row, base), floor)| (row - base) / (floor - base)).collect();
         Figure::of(&ratios, unit, goal).noted(format!(
@@ -136,9 +136,13 @@ impl Rounds {
 
     /// How many times the packets per second of `other` a row makes.
     pub fn faster_than(&self, row: &str, other: &str, goal: Goal) -> Figure {
+        const UNIT: &str = "× packets per second";
+        if !self.has(&[row, other]) {
+            return Figure::absent(UNIT, NOT_ASKED);
+        }
         let ratios: Vec<f64> =
             self.of(row).iter().zip(self.of(other)).map(|(row, other)| other / row).collect();
-        Figure::of(&ratios, "× packets per second", goal)
+        Figure::of(&ratios, UNIT, goal)
     }
 }
 
@@ -176,6 +180,9 @@ pub fn measure(plan: &Plan, bed: &Bed, report: &mut Report) -> Result<()> {
             Err(error) => refused.push((name, format!("{error:#}"))),
         }
     }
+    if !plan.rows.is_empty() {
+        group.rows.retain(|row| plan.rows.contains(&row.name));
+    }
     let rounds = group.measure(bed, plan.rounds, plan.live_packets)?;
     tell(&rounds, &refused, report);
     Ok(())
@@ -193,6 +200,7 @@ const ACCESSES: [(State, &str); 4] = [
     (State::Held, "held"),
 ];
 
+const NOT_ASKED: &str = "left out of this run (--rows)";
 const ARRAY: &str = "× array floor, added to drop";
 const HASH: &str = "× hash floor, added to drop";
 
@@ -239,7 +247,7 @@ fn tell(rounds: &Rounds, refused: &[(&str, String)], report: &mut Report) {
         report.add(format!("P1.{row}"), rounds.added(row, "drop", "array", ARRAY, Goal::AtMost(goal)));
     }
     for (row, other) in [("udp", "beside-udp"), ("rejected", "beside-rej"), ("outside", "beside-out")] {
-        if rounds.has(other) {
+        if rounds.has(&[other]) {
             let figure = rounds.added(row, "drop", other, "× the other build, added to drop", Goal::None);
             report.add(format!("beside.{row}"), figure);
         }

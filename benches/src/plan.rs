@@ -14,6 +14,8 @@ pub struct Plan {
     pub objects: PathBuf,
     /// Another build of `weir-bench.o`, to be measured in the same rounds: what did a change bring?
     pub beside: Option<String>,
+    /// Rows of P1 and P2 to measure; empty means all.
+    pub rows: Vec<String>,
     /// Interleaved rounds for P1 and P2.
     pub rounds: usize,
     /// Interleaved rounds of the other rows.
@@ -33,9 +35,10 @@ impl Plan {
             quick: false,
             objects,
             beside: None,
+            rows: Vec::new(),
             rounds: 15,
             few_rounds: 5,
-            live_packets: 2_000_000,
+            live_packets: 1_000_000,
             repeats: 20_000_000,
             requests: 100_000,
         }

@@ -37,7 +37,8 @@ pub const NO_INDEX: u32 = u32::MAX;
 pub struct Entry {
     /// Profile, status, alarm and flags, which change together (K, U: compare-and-swap). See [`Control`].
     pub control: Word64,
-    /// The access session: start in the upper half, end in the lower; 0 none (K; U closes it).
+    /// The access session: start in the upper half, end in the lower; none if the start is 0, whatever the end
+    /// (K; U closes it).
     pub session: Word64,
     /// Until when a dropped packet's repeats are the same request; 0 none (K).
     pub retry_until: Word32,

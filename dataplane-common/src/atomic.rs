@@ -140,3 +140,19 @@ impl Word64 {
 
 word!(Word32, u32, AtomicU32, "A 32-bit word that several CPUs and user space change.");
 word!(Word64, u64, AtomicU64, "A 64-bit word that several CPUs and user space change.");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn the_lower_half_is_written_without_losing_what_another_writes_above() {
+        let word = Word64::default();
+        thread::scope(|scope| {
+            scope.spawn(|| (1..=1000).for_each(|low| word.store_low(low)));
+            scope.spawn(|| (0..1000).for_each(|_| word.add(1 << 32)));
+        });
+        assert_eq!(word.load(), 1000 << 32 | 1000);
+    }
+}

@@ -18,6 +18,9 @@ struct Bench {
     /// Only these parts, of: live, matrix, hot, stages, verifier, exact, push, memory.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Only these rows of P1 and P2, by the names that follow `live.` in the table.
+    #[arg(long, value_delimiter = ',')]
+    rows: Vec<String>,
     /// Interleaved rounds for P1 and P2, instead of 15 (3 in the quick run).
     #[arg(long)]
     rounds: Option<usize>,
@@ -56,6 +59,7 @@ fn main() -> Result<()> {
     remains::sweep_orphans()?;
     let mut plan = if bench.quick { Plan::quick(bench.objects) } else { Plan::full(bench.objects) };
     plan.beside = bench.beside;
+    plan.rows = bench.rows;
     plan.rounds = bench.rounds.unwrap_or(plan.rounds).max(1);
     let mut report = Report::default();
     for (name, title, measure) in PARTS {

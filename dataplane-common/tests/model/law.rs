@@ -82,7 +82,11 @@ impl LawSide {
                 let store = self.store(now, policies.as_ref(), *status);
                 self.change(store);
             }
-            Operation::Release => self.entry.session.store(0),
+            Operation::Release => {
+                self.entry.session.store(0);
+                // A packet that another CPU had already found in the session refreshes it late: that opens nothing.
+                self.entry.session.store_low(tick(now).after(1000).0);
+            }
             Operation::Seen => self.change(|control| {
                 let seen = control.without(ALARM_UNSEEN).with(ALARM_SEEN);
                 if control.has(ALARM_UNSEEN) { seen } else { control }
