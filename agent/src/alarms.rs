@@ -34,6 +34,7 @@ pub struct Alarms {
     sequence: u64,
     alarms: BTreeMap<DeviceNumber, Alarm>,
     frames: usize,
+    frames_without_room: u64,
 }
 
 /// One of them.
@@ -96,6 +97,11 @@ impl Alarm {
 }
 
 impl Alarms {
+    /// Numbers the alarms from here on: no agent of these maps uses another's numbers.
+    pub fn begin_after(&mut self, sequence: u64) {
+        self.sequence = sequence;
+    }
+
     /// Takes an alarm up, in the place of an older one of the device.
     pub fn raise(&mut self, device: DeviceNumber, cause: Cause, frame: Option<HeldFrame>, now: Tick) {
         self.cancel(device, now);
@@ -113,10 +119,20 @@ impl Alarms {
         let Some(alarm) = self.alarms.get_mut(&device) else { return };
         let undecided = matches!(alarm.phase, Phase::Waiting | Phase::Denied);
         let wanted = undecided && alarm.cause.access_held && alarm.frame.is_none();
-        if wanted && !frame.bytes.is_empty() && self.frames < MOST_FRAMES {
+        if !wanted || frame.bytes.is_empty() {
+            return;
+        }
+        if self.frames < MOST_FRAMES {
             alarm.frame = Some(frame);
             self.frames += 1;
+        } else {
+            self.frames_without_room += 1;
         }
+    }
+
+    /// Frames held now, and those that were not kept for want of room.
+    pub fn frames(&self) -> (usize, u64) {
+        (self.frames, self.frames_without_room)
     }
 
     /// A device's alarm.
@@ -200,8 +216,7 @@ impl HeldFrame {
 
 /// Ticks since an instant; 0 if it lies ahead.
 fn age(instant: Tick, now: Tick) -> u32 {
-    let age = now.0.wrapping_sub(instant.0);
-    if age > u32::MAX / 2 { 0 } else { age }
+    now.0.saturating_sub(instant.0).min(u64::from(u32::MAX)) as u32
 }
 
 /// A length in ticks, at most what [`age`] can tell.
@@ -214,7 +229,7 @@ fn ticks(length: Duration) -> u32 {
 mod tests {
     use super::*;
 
-    const NOW: Tick = Tick(u32::MAX - 100);
+    const NOW: Tick = Tick(u32::MAX as u64 - 100);
 
     fn after(millis: u64) -> Tick {
         NOW.after(ticks(Duration::from_millis(millis)))
@@ -315,6 +330,7 @@ mod tests {
         let mut alarms = Alarms::default();
         (0..MOST_FRAMES + 10).for_each(|device| raise(&mut alarms, device, true));
         assert_eq!((alarms.frames, unanswered(&alarms).len()), (MOST_FRAMES, MOST_FRAMES + 10));
+        assert_eq!(alarms.frames(), (MOST_FRAMES, 10), "what was not kept is counted");
         assert_eq!(alarms.cancel(MOST_FRAMES + 1, NOW), None);
         alarms.cancel(0, NOW);
         alarms.bring_frame(MOST_FRAMES + 2, frame(60));

@@ -7,7 +7,10 @@ use std::{
 };
 
 use ipnet::IpNet;
-use weir_dataplane::{Mode, layout::Strangers};
+use weir_dataplane::{
+    Mode,
+    layout::{StrangerTable, Strangers},
+};
 use weir_dataplane_common::{abi::AccessKind, inspect::Class};
 
 /// A node's configuration, already checked.
@@ -35,6 +38,11 @@ pub struct Config {
     pub application_servers: Vec<IpNet>,
     /// What happens to packets that are nobody's access.
     pub strangers: Strangers,
+    /// How addresses that no device is bound to are judged, each by itself; `None`: `strangers` says what becomes of
+    /// all of them.
+    pub stranger_limit: Option<StrangerLimit>,
+    /// Answers to refused packets in a second, at most; 0: they are dropped in silence.
+    pub answers_per_second: u32,
     /// The session's times.
     pub timings: Timings,
     /// The alarm condition; `None`: never.
@@ -47,12 +55,52 @@ pub struct Config {
     pub on_outage: OnOutage,
     /// Which addresses are which device's.
     pub bindings: Vec<Binding>,
+    /// Where operators of this machine are listened to: a Unix socket.
+    pub local_socket: PathBuf,
+    /// Whether the node only watches: it judges, counts and alarms, and drops nothing.
+    pub shadow: bool,
+    /// Whether program and maps outlive the agent.
+    pub pin: bool,
+    /// The BPF file system they are pinned in.
+    pub bpffs: PathBuf,
+    /// Where the last-known-good cache is kept; made if it is not there.
+    pub state_dir: PathBuf,
 }
 
 impl Config {
+    /// Where the audit of what operators do here waits for control.
+    pub(crate) fn audit_file(&self) -> PathBuf {
+        self.state_dir.join(format!("{}.audit", self.name))
+    }
+
     /// The alarm's limit and window, if it counts.
     pub(crate) fn alarm_limit(&self) -> Option<(u32, Duration)> {
         self.alarm.as_ref()?.count
+    }
+}
+
+/// What each stranger is judged by, and how many of them at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrangerLimit {
+    /// Strangers at once: a power of two, up to [`weir_dataplane::layout::MOST_STRANGERS`].
+    pub places: u32,
+    /// Accesses permitted in `window`.
+    pub permitted: u32,
+    /// The limit's window.
+    pub window: Duration,
+    /// Silence of a stranger that ends its session.
+    pub inactivity: Duration,
+    /// New strangers that an interface may bring in a second.
+    pub new_per_second: u32,
+    /// Whether a stranger for whom there is no place passes.
+    pub pass_when_full: bool,
+}
+
+impl StrangerLimit {
+    /// The table that a layout has room for. With the same `seed` the same strangers have the same places.
+    pub fn table(&self, seed: u64) -> StrangerTable {
+        let Self { places, new_per_second, pass_when_full, .. } = *self;
+        StrangerTable { places, new_per_second, pass_when_full, seed }
     }
 }
 

@@ -7,11 +7,16 @@
 
 use weir_dataplane_common::{
     abi::{
-        ALARM_ACTIVE, ALARM_SEEN, ALARM_UNSEEN, Control, Entry, HELD, NOT_M2M, REDEEM, STATUS_REJECT,
-        STATUS_THROTTLED,
+        ALARM_ACTIVE, ALARM_SEEN, ALARM_UNSEEN, Control, EXEMPT, Entry, HELD, Ledger, NOT_M2M, Profile,
+        REDEEM, STATUS_REJECT, STATUS_THROTTLED, UNSETTLED,
     },
     tick::{LONGEST_AHEAD, Tick, window_ticks},
 };
+
+use crate::ledger;
+
+/// A device's entry with its ledger.
+pub type Pair<'a> = (&'a Entry, &'a Ledger);
 
 /// What becomes of an active alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,33 +72,56 @@ pub enum Rejected {
     FurtherNotice,
 }
 
-/// Writes an instruction; returns the control word that was replaced.
-pub fn write(entry: &Entry, instruction: &Instruction, now: Tick) -> Control {
+impl Rejected {
+    fn stored(self) -> u32 {
+        match self {
+            Self::Until(until) => until.stored(),
+            Self::FurtherNotice => 0,
+        }
+    }
+}
+
+/// Writes an instruction; returns the control word that was replaced. `profiles` are what the entry's present
+/// profile says and what the instruction's does: where they count in other ways, large limits refuse for the
+/// moment in which the counts are written anew.
+pub fn write(pair: Pair<'_>, instruction: &Instruction, profiles: [&Profile; 2], now: Tick) -> Control {
+    let (entry, ledger) = pair;
     if let Some(until) = instruction.throttled_until {
-        prolong_throttle(entry, instruction.profile, until, now);
+        prolong_throttle(pair, instruction.profile, until, now);
     }
     if let Some(rejected) = instruction.rejected {
-        entry.rejected_until.store(match rejected {
-            Rejected::Until(until) => until.0,
-            Rejected::FurtherNotice => 0,
-        });
+        ledger.rejected_until.store(rejected.stored());
     }
-    let replaced = change(entry, |old| instructed(old, instruction));
+    let [old, new] = profiles;
+    let unsettled = !ledger::counts_alike(old, new);
+    let replaced = change(entry, |old| set(instructed(old, instruction), UNSETTLED, unsettled));
+    if unsettled {
+        ledger::settle(pair, old, new, now);
+        change(entry, |settled| settled.without(UNSETTLED));
+    }
     if instruction.release_session {
         close_session(entry, now);
     }
     replaced
 }
 
+/// Finishes what an agent that died had begun: the counts of an unsettled entry, of which nothing is known.
+pub fn finish_settling(pair: Pair<'_>, profile: &Profile, now: Tick) {
+    if Control(pair.0.control.load()).has(UNSETTLED) {
+        ledger::settle(pair, &Profile::default(), profile, now);
+        change(pair.0, |settled| settled.without(UNSETTLED));
+    }
+}
+
 /// Control may know of the throttle for a shorter time than the node that began it.
-fn prolong_throttle(entry: &Entry, profile: u32, until: Tick, now: Tick) {
+fn prolong_throttle((entry, ledger): Pair<'_>, profile: u32, until: Tick, now: Tick) {
     loop {
         let control = Control(entry.control.load());
-        let own = entry.throttled_until.load();
+        let own = ledger.throttled_until.load();
         // An instant that is past says nothing, however it compares.
-        let runs_longer = now.before(own, LONGEST_AHEAD) && own.wrapping_sub(until.0) as i32 > 0;
+        let runs_longer = now.before(own, LONGEST_AHEAD) && own.wrapping_sub(until.stored()) as i32 > 0;
         let keeps = control.has(STATUS_THROTTLED) && control.profile() == profile && runs_longer;
-        if keeps || entry.throttled_until.replace(own, until.0) {
+        if keeps || ledger.throttled_until.replace(own, until.stored()) {
             return;
         }
     }
@@ -113,22 +141,58 @@ pub fn allow(entry: &Entry) {
     change(entry, |old| cancelled(old, old).with(NOT_M2M));
 }
 
-/// Keeps what is old from looking new when the clock wraps: the histories' instants and lapsed statuses.
+/// Sets or takes away the mark under which every packet passes until the entry's `exempt_until`.
+pub fn exempt(entry: &Entry, exempt: bool) {
+    change(entry, |old| set(old, EXEMPT, exempt));
+}
+
+/// Makes an alarm active that an earlier agent knew to be rejected, in an entry by which nothing is judged yet.
+pub fn restore_alarm(entry: &Entry, last_alarm: u32) {
+    entry.last_alarm.store(last_alarm);
+    change(entry, |old| old.with(ALARM_SEEN));
+}
+
+/// Dates anew what control said to end at an instant of the world's clock: the two clocks have moved against each
+/// other. A throttle that has ended stays ended, a rejection is as control said.
+pub fn redate(
+    (entry, ledger): (&Entry, &Ledger),
+    throttled_until: Option<Tick>,
+    rejected: Option<Rejected>,
+    now: Tick,
+) {
+    let control = Control(entry.control.load());
+    if let Some(until) = throttled_until
+        && control.has(STATUS_THROTTLED)
+    {
+        prolong_throttle((entry, ledger), control.profile(), until, now);
+    }
+    if let Some(rejected) = rejected {
+        ledger.rejected_until.store(rejected.stored());
+    }
+    change(entry, |old| set(old, STATUS_REJECT, rejected.is_some()));
+}
+
+/// Keeps what is old from looking new when the clock wraps: the counts' instants and lapsed statuses. `profile` is
+/// the one that the entry names.
 ///
 /// To be called every few days at most; harmless at any time.
-pub fn keep_old(entry: &Entry, now: Tick) {
+pub fn keep_old((entry, ledger): Pair<'_>, profile: &Profile, now: Tick) {
     const THREE_DAYS: u32 = window_ticks(3 * 24 * 3_600 * 1_000_000_000);
-    entry.request_history.keep_old(now, THREE_DAYS);
-    entry.admission_history.keep_old(now, THREE_DAYS);
-    let rejected = entry.rejected_until.load();
+    if profile.by_words == 0 {
+        ledger.requests.keep_old(now, THREE_DAYS);
+    } else {
+        ledger::forget_old(ledger, profile, now);
+    }
+    ledger.admissions.keep_old(now, THREE_DAYS);
+    let rejected = ledger.rejected_until.load();
     if rejected != 0 && !now.before(rejected, LONGEST_AHEAD) {
         change(entry, |old| old.without(STATUS_REJECT));
     }
-    let throttled = entry.throttled_until.load();
+    let throttled = ledger.throttled_until.load();
     if !now.before(throttled, LONGEST_AHEAD) {
         change(entry, |old| old.without(STATUS_THROTTLED));
         // The kernel may have begun a throttle meanwhile and found the old bit still set.
-        if entry.throttled_until.load() != throttled {
+        if ledger.throttled_until.load() != throttled {
             change(entry, |old| old.with(STATUS_THROTTLED));
         }
     }

@@ -9,6 +9,9 @@ pub enum Error {
     /// Metrics cannot be served.
     #[error(transparent)]
     Observe(#[from] weir_observe::Error),
+    /// The local socket cannot be listened on.
+    #[error(transparent)]
+    LocalSocket(#[from] weir_socket::Error),
     /// A binding cannot be installed.
     #[error("binding of address {address}: {cause}")]
     Binding {
@@ -17,6 +20,12 @@ pub enum Error {
         /// Why.
         cause: String,
     },
+    /// The last-known-good cache is another agent's.
+    #[error(transparent)]
+    KnownGood(#[from] crate::known_good::Error),
+    /// What is in the maps cannot be taken up.
+    #[error("the kernel's maps cannot be taken up: {0}")]
+    Inherit(String),
     /// Something of the operating system failed.
     #[error("{what}: {source}")]
     System {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use weir_dataplane::{Gate, entries::Entries};
-use weir_dataplane_common::abi::{Entry, Profile, Side};
+use weir_dataplane_common::abi::{Entry, Ledger, Profile, Side, Switches};
 
 use crate::core::Kernel;
 
@@ -27,6 +27,18 @@ impl LoadedGate {
 impl Kernel for LoadedGate {
     fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    fn ledgers(&self) -> &[Ledger] {
+        self.entries.ledgers()
+    }
+
+    fn switches(&self) -> &Switches {
+        self.entries.switches()
+    }
+
+    fn read_profile(&mut self, number: u32) -> Result<Profile, String> {
+        self.gate.read_profile(number).map_err(|error| error.to_string())
     }
 
     fn write_profile(&mut self, number: u32, profile: &Profile) -> Result<(), String> {

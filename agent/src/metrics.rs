@@ -1,9 +1,12 @@
 //! The node's figures for Prometheus. No identifier of a device is a label (R-X7).
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use weir_dataplane_common::reason::Reason;
+use weir_dataplane_common::{answer::Answer, reason::Reason};
 
-use crate::core::Figures;
+use crate::{
+    core::Figures,
+    tables::{Table, TableMetrics},
+};
 
 /// What a node shows of itself.
 pub(crate) struct Metrics {
@@ -18,6 +21,15 @@ pub(crate) struct Metrics {
     silent_seconds: IntGauge,
     devices: IntGauge,
     profiles: IntGauge,
+    bypass_active: IntGauge,
+    exempt_devices: IntGauge,
+    audit_waiting: IntGauge,
+    known_good_failures: IntCounter,
+    interfaces_missing: IntGauge,
+    answers: IntCounterVec,
+    shadow: IntCounterVec,
+    policy_shadow: IntCounterVec,
+    tables: TableMetrics,
 }
 
 /// Everything that is shown, read at one time.
@@ -30,6 +42,15 @@ pub(crate) struct Reading {
     pub silent_seconds: u64,
     pub devices: usize,
     pub profiles: usize,
+    pub is_bypassed: bool,
+    pub exempt_devices: usize,
+    pub audit_waiting: usize,
+    pub known_good_failures: u64,
+    pub interfaces_missing: usize,
+    pub tables: Vec<Table>,
+    pub answers: [(Answer, u64); Answer::ALL.len()],
+    pub shadow: Vec<(Reason, u64)>,
+    pub policy_shadow: Vec<(u32, u64)>,
 }
 
 impl Metrics {
@@ -63,6 +84,42 @@ impl Metrics {
             )?,
             devices: IntGauge::new("weir_devices", "Devices bound")?,
             profiles: IntGauge::new("weir_profiles", "Distinct combinations of policies in use")?,
+            bypass_active: IntGauge::new(
+                "weir_node_bypass_active",
+                "1 while an operator's bypass lets every packet pass",
+            )?,
+            exempt_devices: IntGauge::new(
+                "weir_node_exempt_devices",
+                "Devices that an operator has exempted for a while",
+            )?,
+            audit_waiting: IntGauge::new(
+                "weir_node_audit_lines_waiting",
+                "Acts of operators on this node that control has not written down yet",
+            )?,
+            known_good_failures: IntCounter::new(
+                "weir_node_known_good_failures_total",
+                "Times that the last-known-good cache could not be written or was found changed",
+            )?,
+            interfaces_missing: IntGauge::new(
+                "weir_node_interfaces_missing",
+                "Configured interfaces on which nothing is judged now",
+            )?,
+            answers: counters(
+                "weir_node_answers_total",
+                "Refused packets that could be answered, by what was sent: rst, icmp, or nothing (limited, unanswerable)",
+                &["kind"],
+            )?,
+            shadow: counters(
+                "weir_node_shadow_total",
+                "On a node in shadow: packets that passed and would have been dropped, by reason",
+                &["reason"],
+            )?,
+            policy_shadow: counters(
+                "weir_policy_shadow_total",
+                "Packets that a policy in shadow would have dropped",
+                &["policy"],
+            )?,
+            tables: TableMetrics::new(registry)?,
         };
         metrics.register(registry)?;
         Ok(metrics)
@@ -70,6 +127,8 @@ impl Metrics {
 
     fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
         registry.register(Box::new(self.packets.clone()))?;
+        registry.register(Box::new(self.shadow.clone()))?;
+        registry.register(Box::new(self.policy_shadow.clone()))?;
         registry.register(Box::new(self.alarms.clone()))?;
         registry.register(Box::new(self.alarms_lost.clone()))?;
         registry.register(Box::new(self.alarms_outstanding.clone()))?;
@@ -79,7 +138,13 @@ impl Metrics {
         registry.register(Box::new(self.connected.clone()))?;
         registry.register(Box::new(self.silent_seconds.clone()))?;
         registry.register(Box::new(self.devices.clone()))?;
-        registry.register(Box::new(self.profiles.clone()))
+        registry.register(Box::new(self.profiles.clone()))?;
+        registry.register(Box::new(self.bypass_active.clone()))?;
+        registry.register(Box::new(self.exempt_devices.clone()))?;
+        registry.register(Box::new(self.audit_waiting.clone()))?;
+        registry.register(Box::new(self.known_good_failures.clone()))?;
+        registry.register(Box::new(self.interfaces_missing.clone()))?;
+        registry.register(Box::new(self.answers.clone()))
     }
 
     /// Brings everything up to a reading.
@@ -102,6 +167,21 @@ impl Metrics {
         self.silent_seconds.set(reading.silent_seconds as i64);
         self.devices.set(reading.devices as i64);
         self.profiles.set(reading.profiles as i64);
+        self.bypass_active.set(reading.is_bypassed.into());
+        self.exempt_devices.set(reading.exempt_devices as i64);
+        self.audit_waiting.set(reading.audit_waiting as i64);
+        raise_to(&self.known_good_failures, reading.known_good_failures);
+        self.interfaces_missing.set(reading.interfaces_missing as i64);
+        self.tables.show(&reading.tables);
+        for (answer, count) in reading.answers {
+            raise_to(&self.answers.with_label_values(&[answer.name()]), count);
+        }
+        for (reason, count) in reading.shadow.iter().filter(|(_, count)| *count > 0) {
+            raise_to(&self.shadow.with_label_values(&[reason.name()]), *count);
+        }
+        for (policy, count) in &reading.policy_shadow {
+            raise_to(&self.policy_shadow.with_label_values(&[&policy.to_string()]), *count);
+        }
     }
 }
 

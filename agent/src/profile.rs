@@ -1,18 +1,31 @@
 //! Policies into the profile that the packet path judges by.
 //!
 //! Pure: the same policies and times always give the same profile, so equal devices share one. What a
-//! profile cannot hold is an error with the reason; nothing is rounded in the device's favour.
+//! profile cannot hold is a [`Misfit`] with the reason; no limit is rounded in the device's favour. `meter` turns
+//! rates into costs, `room` decides what the ledger's first room is used for.
+
+mod meter;
+mod misfit;
+mod room;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use weir_dataplane_common::{
-    abi::{AccessKind, Profile, RULES, Rule, action, rule},
+    abi::{AccessKind, Profile, RULES, Rule, action, rule, rule_flag},
     inspect::{Class, Classes},
+    subwindow::LARGEST,
     tick::{LONGEST_WINDOW_NS, length_ticks, window_ticks},
     window::SLOTS,
 };
 
 use crate::config::{AlarmCondition, Timings};
+pub use misfit::Misfit;
+pub use room::{CountedWord, counted_words};
+
+/// Limits above [`SLOTS`] are for windows at least so long: the numbers of shorter sub-windows wrap too soon.
+const SHORTEST_WINDOW_OF_WORDS: Duration = Duration::from_secs(1);
 
 /// A policy in the agent's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +38,26 @@ pub struct Policy {
     pub kinds: Vec<AccessKind>,
     /// What a violation leads to.
     pub action: Action,
+    /// What an access limit counts.
+    pub counts: Counted,
+    /// Evaluated and counted, never enforced.
+    pub shadow: bool,
+}
+
+impl Policy {
+    /// A policy that counts admitted accesses of all kinds, and is enforced.
+    pub fn new(id: u32, restriction: Restriction, action: Action) -> Self {
+        Self { id, restriction, kinds: Vec::new(), action, counts: Counted::Admitted, shadow: false }
+    }
+}
+
+/// What an access limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Accesses that were let through.
+    Admitted,
+    /// Attempts, let through or not.
+    Requests,
 }
 
 /// What a policy restricts.
@@ -34,6 +67,21 @@ pub enum Restriction {
     Accesses(Limit),
     /// By which protocols.
     Protocols(Vec<Class>),
+    /// How fast.
+    Rate(Rate),
+}
+
+/// At most so much a second; at least one of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Bytes of IP packets.
+    pub bytes_per_second: Option<u64>,
+    /// IP packets.
+    pub packets_per_second: Option<u32>,
+    /// How much may come at once: what the rate allows in so long a time.
+    pub burst: Duration,
+    /// Whose packets are measured: bits of [`weir_dataplane_common::abi::meter_side`].
+    pub sides: u8,
 }
 
 /// At most `permitted` accesses in any `window`.
@@ -60,36 +108,6 @@ pub enum Action {
     Release,
 }
 
-/// Why policies do not fit into a profile.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Misfit {
-    /// More policies than rules.
-    #[error("{0} policies; an entry holds {RULES}")]
-    TooManyPolicies(usize),
-    /// A limit that the slots cannot hold.
-    #[error("policy {policy}: {permitted} accesses per window; an entry judges at most {SLOTS} exactly")]
-    LimitTooLarge {
-        /// The policy.
-        policy: u32,
-        /// Its limit.
-        permitted: u32,
-    },
-    /// A window of zero or more than a day.
-    #[error("policy {policy}: a window of {window:?}; an entry judges windows above zero and up to 24 hours")]
-    Window {
-        /// The policy.
-        policy: u32,
-        /// Its window.
-        window: Duration,
-    },
-    /// The throttle's end is kept once.
-    #[error("policies {0} and {1} both throttle; an entry keeps one throttle")]
-    TwoThrottles(u32, u32),
-    /// The history is kept once.
-    #[error("policies {0} and {1} count different kinds of access; an entry keeps one history")]
-    TwoHistories(u32, u32),
-}
-
 /// The profile of a device, or of one without policies (`None`).
 ///
 /// # Errors
@@ -109,7 +127,7 @@ pub fn compile(
         ..Profile::default()
     };
     if let Some(alarm) = alarm {
-        set_alarm(&mut profile, alarm);
+        set_alarm(&mut profile, alarm)?;
     }
     let mut sorted: Vec<&Policy> = policies.unwrap_or_default().iter().collect();
     sorted.sort_by_key(|policy| policy.id);
@@ -121,12 +139,17 @@ pub fn compile(
     }
     check_one_throttle(&profile)?;
     set_kinds(&mut profile, &sorted, node_kinds)?;
+    meter::set(&mut profile, &sorted)?;
+    room::set(&mut profile)?;
     profile.forbidden = forbidden(&profile);
     Ok(profile)
 }
 
-fn set_alarm(profile: &mut Profile, alarm: &AlarmCondition) {
+fn set_alarm(profile: &mut Profile, alarm: &AlarmCondition) -> Result<(), Misfit> {
     if let Some((permitted, window)) = alarm.count {
+        if permitted > LARGEST || permitted as usize > SLOTS && window < SHORTEST_WINDOW_OF_WORDS {
+            return Err(Misfit::Alarm { permitted, window });
+        }
         profile.alarm_counts = 1;
         profile.alarm_permitted = permitted;
         profile.alarm_window = window_ticks(nanos(window));
@@ -134,19 +157,22 @@ fn set_alarm(profile: &mut Profile, alarm: &AlarmCondition) {
     profile.alarm_classes = classes(&alarm.protocols);
     profile.alarm_when = alarm.when;
     profile.alarm_order = alarm.order;
+    Ok(())
 }
 
 fn compile_rule(policy: &Policy) -> Result<Rule, Misfit> {
-    let mut compiled = Rule { policy: policy.id, ..Rule::default() };
+    let mut compiled = Rule { policy: policy.id, flags: flags(policy), ..Rule::default() };
     match &policy.restriction {
         Restriction::Accesses(limit) => {
             compiled.restricts = rule::ACCESS_LIMIT;
             (compiled.permitted, compiled.window) = checked(policy.id, limit)?;
+            check_requests(&compiled)?;
         }
         Restriction::Protocols(forbidden) => {
             compiled.restricts = rule::FORBIDDEN_PROTOCOLS;
             compiled.classes = classes(forbidden);
         }
+        Restriction::Rate(_) => compiled.restricts = rule::RATE,
     }
     compiled.action = match policy.action {
         Action::None => action::NONE,
@@ -161,14 +187,33 @@ fn compile_rule(policy: &Policy) -> Result<Rule, Misfit> {
     Ok(compiled)
 }
 
+fn flags(policy: &Policy) -> u8 {
+    let shadow = if policy.shadow { rule_flag::SHADOW } else { 0 };
+    let counts_requests =
+        policy.counts == Counted::Requests && matches!(policy.restriction, Restriction::Accesses(_));
+    shadow | if counts_requests { rule_flag::REQUESTS } else { 0 }
+}
+
+/// The attempt that is judged stands among the last requests already if it is a repeat.
+fn check_requests(rule: &Rule) -> Result<(), Misfit> {
+    if rule.flags & rule_flag::REQUESTS != 0 && rule.permitted as usize >= SLOTS {
+        return Err(Misfit::TooManyRequests { policy: rule.policy, permitted: rule.permitted });
+    }
+    Ok(())
+}
+
 fn checked(policy: u32, limit: &Limit) -> Result<(u32, u32), Misfit> {
-    if limit.permitted as usize > SLOTS {
-        return Err(Misfit::LimitTooLarge { policy, permitted: limit.permitted });
+    let Limit { permitted, window } = *limit;
+    if permitted > LARGEST {
+        return Err(Misfit::LimitTooLarge { policy, permitted });
     }
-    if limit.window.is_zero() || limit.window.as_nanos() > u128::from(LONGEST_WINDOW_NS) {
-        return Err(Misfit::Window { policy, window: limit.window });
+    if window.is_zero() || window.as_nanos() > u128::from(LONGEST_WINDOW_NS) {
+        return Err(Misfit::Window { policy, window });
     }
-    Ok((limit.permitted, window_ticks(nanos(limit.window))))
+    if permitted as usize > SLOTS && window < SHORTEST_WINDOW_OF_WORDS {
+        return Err(Misfit::WindowTooShort { policy, permitted, window });
+    }
+    Ok((permitted, window_ticks(nanos(window))))
 }
 
 fn check_one_throttle(profile: &Profile) -> Result<(), Misfit> {
@@ -214,85 +259,4 @@ fn ticks(length: Duration) -> u32 {
 
 fn nanos(length: Duration) -> u64 {
     length.as_nanos().min(u128::from(LONGEST_WINDOW_NS)) as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use AccessKind::{Packet, Trigger};
-
-    const MINUTE: Duration = Duration::from_secs(60);
-    const TIMINGS: Timings = Timings {
-        inactivity: Duration::from_secs(10),
-        max_session_age: Duration::from_secs(3600),
-        retry_interval: Duration::from_secs(1),
-    };
-
-    fn limit(permitted: u32) -> Restriction {
-        Restriction::Accesses(Limit { permitted, window: MINUTE })
-    }
-
-    fn policy(id: u32, restriction: Restriction, action: Action) -> Policy {
-        Policy { id, restriction, kinds: vec![], action }
-    }
-
-    fn compiled(policies: &[Policy]) -> Result<Profile, Misfit> {
-        compile(Some(policies), &[Packet, Trigger], &TIMINGS, None)
-    }
-
-    #[test]
-    fn the_worked_example_compiles_to_two_rules_in_the_order_of_their_ids() {
-        let throttle = Action::Throttle(Limit { permitted: 5, window: MINUTE });
-        let profile = compiled(&[
-            policy(2, Restriction::Protocols(vec![Class::Esp]), Action::Reject),
-            policy(1, limit(3), throttle),
-        ])
-        .expect("fits");
-        let minute = window_ticks(60_000_000_000);
-        assert_eq!(
-            (profile.rules[0].policy, profile.rules[0].permitted, profile.rules[0].window),
-            (1, 3, minute)
-        );
-        assert_eq!((profile.rules[0].throttle_permitted, profile.rules[0].throttle_window), (5, minute));
-        assert_eq!((profile.rules[1].policy, profile.rules[1].action), (2, action::REJECT));
-        assert_eq!(profile.forbidden, Classes::of(Class::Esp).0);
-        assert_eq!((profile.cached, profile.kinds), (1, Packet.bit() | Trigger.bit()));
-    }
-
-    #[test]
-    fn a_protocol_that_is_only_watched_is_not_forbidden() {
-        let profile = compiled(&[policy(2, Restriction::Protocols(vec![Class::Esp]), Action::None)]);
-        assert_eq!(profile.expect("fits").forbidden, 0);
-    }
-
-    #[test]
-    fn no_policies_are_not_the_same_as_no_entry() {
-        assert_eq!(compiled(&[]).expect("fits").cached, 1);
-        assert_eq!(compile(None, &[Packet], &TIMINGS, None).expect("fits").cached, 0);
-    }
-
-    #[test]
-    fn what_an_entry_cannot_hold_is_refused_with_the_policy() {
-        let throttle = Action::Throttle(Limit { permitted: 1, window: MINUTE });
-        let five: Vec<Policy> = (1..=5).map(|id| policy(id, limit(1), Action::None)).collect();
-        assert_eq!(compiled(&five), Err(Misfit::TooManyPolicies(5)));
-        let large = compiled(&[policy(7, limit(15), Action::Reject)]);
-        assert_eq!(large, Err(Misfit::LimitTooLarge { policy: 7, permitted: 15 }));
-        let two = compiled(&[policy(1, limit(1), throttle), policy(2, limit(2), throttle)]);
-        assert_eq!(two, Err(Misfit::TwoThrottles(1, 2)));
-        let zero = Restriction::Accesses(Limit { permitted: 1, window: Duration::ZERO });
-        assert!(matches!(
-            compiled(&[policy(1, zero, Action::Reject)]),
-            Err(Misfit::Window { policy: 1, .. })
-        ));
-    }
-
-    #[test]
-    fn limits_that_count_different_kinds_are_refused_unless_the_node_sees_no_difference() {
-        let only_packets = Policy { kinds: vec![Packet], ..policy(1, limit(1), Action::Reject) };
-        let everything = policy(2, limit(2), Action::Reject);
-        let both = [only_packets, everything];
-        assert_eq!(compiled(&both), Err(Misfit::TwoHistories(1, 2)));
-        assert!(compile(Some(&both), &[Packet], &TIMINGS, None).is_ok());
-    }
 }

@@ -3,7 +3,8 @@
 //! A number is handed out again only after every entry that named it has been written anew, so a profile
 //! never changes while an entry names it. A packet that is just being judged may have read the entry before,
 //! so a number rests while there are others: fresh ones go first, then those that are free for longest.
-//! Number 0 is "nothing cached" and always there.
+//! Number 0 is "nothing cached" and always there. In maps taken over numbers are in use already: they are adopted
+//! before any is taken.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -15,7 +16,6 @@ pub struct Profiles {
     numbers: HashMap<Profile, u32>,
     uses: HashMap<u32, (Profile, u32)>,
     free: VecDeque<u32>,
-    next: u32,
 }
 
 /// A number for a profile, and whether it has to be written first.
@@ -29,7 +29,7 @@ pub struct Assigned {
 
 impl Default for Profiles {
     fn default() -> Self {
-        Self { numbers: HashMap::new(), uses: HashMap::new(), free: VecDeque::new(), next: 1 }
+        Self { numbers: HashMap::new(), uses: HashMap::new(), free: (1..PROFILES).collect() }
     }
 }
 
@@ -40,15 +40,29 @@ impl Profiles {
             self.uses.entry(number).and_modify(|(_, uses)| *uses += 1);
             return Some(Assigned { number, is_new: false });
         }
-        let number = if self.next < PROFILES {
-            self.next += 1;
-            self.next - 1
-        } else {
-            self.free.pop_front()?
-        };
+        let number = self.free.pop_front()?;
         self.numbers.insert(*profile, number);
         self.uses.insert(number, (*profile, 1));
         Some(Assigned { number, is_new: true })
+    }
+
+    /// Notes that one more entry names a number, which `written` says. To be called before anything is taken.
+    ///
+    /// # Errors
+    /// What reading the profile failed with.
+    pub fn adopt<E>(&mut self, number: u32, written: impl FnOnce() -> Result<Profile, E>) -> Result<(), E> {
+        if number == 0 {
+            return Ok(());
+        }
+        if let Some((_, uses)) = self.uses.get_mut(&number) {
+            *uses += 1;
+            return Ok(());
+        }
+        let profile = written()?;
+        self.free.retain(|free| *free != number);
+        self.uses.insert(number, (profile, 1));
+        self.numbers.entry(profile).or_insert(number);
+        Ok(())
     }
 
     /// Gives a number back after an entry was written to name another.
@@ -56,7 +70,9 @@ impl Profiles {
         let Some((profile, uses)) = self.uses.get_mut(&number) else { return };
         *uses -= 1;
         if *uses == 0 {
-            self.numbers.remove(profile);
+            if self.numbers.get(profile) == Some(&number) {
+                self.numbers.remove(profile);
+            }
             self.uses.remove(&number);
             self.free.push_back(number);
         }
@@ -65,6 +81,11 @@ impl Profiles {
     /// The profile behind a number in use.
     pub fn get(&self, number: u32) -> Option<&Profile> {
         self.uses.get(&number).map(|(profile, _)| profile)
+    }
+
+    /// The profiles in use, with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Profile)> {
+        self.uses.iter().map(|(number, (profile, _))| (*number, profile))
     }
 
     /// Distinct profiles in use.
@@ -114,6 +135,24 @@ mod tests {
             assert_eq!(number, (retry - 1) % (PROFILES - 1) + 1);
             profiles.give_back(number);
         }
+    }
+
+    #[test]
+    fn a_number_that_entries_named_before_this_agent_came_is_theirs_until_they_gave_it_back() {
+        let mut profiles = Profiles::default();
+        for _ in 0..2 {
+            profiles.adopt(2, || Ok::<_, ()>(profile(7))).expect("read");
+        }
+        profiles.adopt(3, || Ok::<_, ()>(profile(7))).expect("read");
+        assert_eq!(profiles.adopt(4, || Err("unreadable")), Err("unreadable"));
+        assert_eq!(profiles.take(&profile(7)), Some(Assigned { number: 2, is_new: false }));
+        profiles.give_back(3);
+        assert_eq!(profiles.take(&profile(7)), Some(Assigned { number: 2, is_new: false }));
+        let others: Vec<u32> =
+            (10..13).filter_map(|retry| profiles.take(&profile(retry))).map(|it| it.number).collect();
+        assert_eq!(others, [1, 4, 5]);
+        (0..4).for_each(|_| profiles.give_back(2));
+        assert_eq!(profiles.get(2), None);
     }
 
     #[test]

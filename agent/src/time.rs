@@ -28,6 +28,11 @@ impl Instant {
         self.unix_ms - ticks_to_ms(ticks)
     }
 
+    /// When a tick that lies ahead will be, Unix ms.
+    pub fn unix_ms_of(self, ahead: Tick) -> i64 {
+        self.unix_ms + (ahead.0.saturating_sub(self.tick.0) * TICK_NS / 1_000_000) as i64
+    }
+
     /// The tick of a Unix instant, if it lies ahead; never earlier, and never later than an entry can hold.
     pub fn tick_of(self, unix_ms: i64) -> Option<Tick> {
         let ahead = unix_ms.saturating_sub(self.unix_ms);
@@ -54,7 +59,7 @@ mod tests {
     fn a_deadline_comes_back_as_the_tick_at_or_after_it() {
         let tick = NOW.tick_of(1_001_000).expect("ahead");
         // However much of the present tick is over, the deadline's is not earlier.
-        let ahead = u64::from(tick.0 - 5001) * TICK_NS;
+        let ahead = (tick.0 - 5001) * TICK_NS;
         assert!((1_000_000_000..1_000_000_000 + TICK_NS).contains(&ahead));
     }
 
@@ -62,6 +67,6 @@ mod tests {
     fn what_is_past_has_no_tick_and_what_is_too_far_is_clamped() {
         assert_eq!(NOW.tick_of(1_000_000), None);
         assert_eq!((NOW.tick_of(0), NOW.tick_of(i64::MIN)), (None, None));
-        assert_eq!(NOW.tick_of(i64::MAX).expect("ahead").0, 5000 + LONGEST_AHEAD);
+        assert_eq!(NOW.tick_of(i64::MAX).expect("ahead").0, 5000 + u64::from(LONGEST_AHEAD));
     }
 }

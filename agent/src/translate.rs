@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use weir_dataplane::ring::AlarmCondition;
-use weir_dataplane_common::{abi::AccessKind, inspect::Class};
+use weir_dataplane_common::{
+    abi::{AccessKind, meter_side},
+    inspect::Class,
+};
 use weir_proto::v1::{self, action::Action as WireAction, policy::Rule};
 
 use crate::{
     alarms::Cause,
     config::Config,
     entry::{Fate, Rejected},
-    profile::{Action, Limit, Policy, Restriction},
+    profile::{Action, Counted, Limit, Policy, Rate, Restriction},
     time::Instant,
 };
 
@@ -24,6 +27,7 @@ fn policy(policy: &v1::Policy) -> Result<Policy, String> {
     let restriction = match &policy.rule {
         Some(Rule::AccessLimit(rule)) => Restriction::Accesses(limit(rule)),
         Some(Rule::ForbiddenProtocols(rule)) => Restriction::Protocols(classes(id, &rule.classes)?),
+        Some(Rule::Rate(rule)) => Restriction::Rate(rate(id, rule)?),
         None => return Err(format!("policy {id} has no rule that this node understands")),
     };
     let kinds = policy.kinds.iter().map(|name| {
@@ -38,7 +42,30 @@ fn policy(policy: &v1::Policy) -> Result<Policy, String> {
         Some(WireAction::Release(_)) => Action::Release,
         None => return Err(format!("policy {id} has no action that this node understands")),
     };
-    Ok(Policy { id, restriction, kinds: kinds.collect::<Result<_, _>>()?, action })
+    let counts = match v1::Counted::try_from(policy.counts) {
+        Ok(v1::Counted::Admitted) => Counted::Admitted,
+        Ok(v1::Counted::Requests) => Counted::Requests,
+        Err(_) => return Err(format!("policy {id} counts something that this node does not know")),
+    };
+    let kinds = kinds.collect::<Result<_, _>>()?;
+    Ok(Policy { id, restriction, kinds, action, counts, shadow: policy.shadow })
+}
+
+fn rate(policy: u32, rate: &v1::Rate) -> Result<Rate, String> {
+    let sides = match v1::Direction::try_from(rate.direction) {
+        Ok(v1::Direction::Both) => meter_side::UP | meter_side::DOWN,
+        Ok(v1::Direction::Up) => meter_side::UP,
+        Ok(v1::Direction::Down) => meter_side::DOWN,
+        Err(_) => {
+            return Err(format!("policy {policy} limits a rate in a direction that this node does not know"));
+        }
+    };
+    Ok(Rate {
+        bytes_per_second: Some(rate.bytes_per_second).filter(|rate| *rate != 0),
+        packets_per_second: Some(rate.packets_per_second).filter(|rate| *rate != 0),
+        burst: Duration::from_millis(rate.burst_ms.into()),
+        sides,
+    })
 }
 
 fn limit(limit: &v1::AccessLimit) -> Limit {

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use weir_benches::frames::{Kind, Packets};
 use weir_dataplane_common::{
-    abi::{AccessKind, Control, Entry, Profile, Rule, VALID, action, rule},
+    abi::{AccessKind, Control, Entry, Ledger, Profile, Rule, VALID, action, rule},
     admit::{Case, admit},
     inspect::Classes,
     load::LONGEST_HEADERS,
@@ -65,22 +65,24 @@ fn law(criterion: &mut Criterion) {
     {
         profile.inactivity = inactivity;
         profile.rules[0].window = window;
-        let entry = Entry::default();
+        let (entry, ledger) = (Entry::default(), Ledger::default());
         let control = Control(VALID).with_profile(1);
         let mut now = NOW;
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 now = now.after(1);
-                admit(&Case {
+                let case = Case {
                     entry: black_box(&entry),
                     profile: black_box(&profile),
                     control,
                     classes: Classes::NONE,
+                    length: 64,
                     uplink: true,
                     from_server: false,
                     drop_unsolicited: true,
                     now,
-                })
+                };
+                admit(&case, || Some(black_box(&ledger)))
             });
         });
     }

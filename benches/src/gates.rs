@@ -14,8 +14,8 @@ use weir_dataplane::{
 };
 use weir_dataplane_common::{
     abi::{
-        ALARM_SEEN, AccessKind, AddressKey, Control, Entry, Profile, Rule, Side, VALID, action, alarm_when,
-        rule,
+        ALARM_SEEN, AccessKind, AddressKey, Control, Entry, Ledger, Meter, Profile, Rule, Settings, Side,
+        VALID, action, alarm_when, meter_side, rule,
     },
     inspect::{Class, Classes},
     reason::Reason,
@@ -46,20 +46,37 @@ pub enum State {
     Repeated,
     /// Every device has an active alarm and a held access: what its packets meet until control answers.
     Held,
+    /// Open sessions of devices that pay for their bytes, and can.
+    Metered,
+    /// Rejected, on a node that only watches: every packet passes.
+    Shadow,
 }
 
 impl State {
     /// All states.
-    pub const ALL: [State; 5] = [State::Open, State::Admitted, State::Rejected, State::Repeated, State::Held];
+    pub const ALL: [State; 7] = [
+        State::Open,
+        State::Admitted,
+        State::Rejected,
+        State::Repeated,
+        State::Held,
+        State::Metered,
+        State::Shadow,
+    ];
 
     /// What weir says to every packet in this state.
     pub fn reason(self) -> Reason {
         match self {
-            Self::Open => Reason::InSession,
+            Self::Open | Self::Metered => Reason::InSession,
+            Self::Shadow => Reason::ShadowPassed,
             Self::Admitted => Reason::Admitted,
             Self::Rejected | Self::Repeated => Reason::LimitExceeded,
             Self::Held => Reason::AlarmActive,
         }
+    }
+
+    fn has_session(self) -> bool {
+        matches!(self, Self::Open | Self::Metered)
     }
 
     fn profile_number(self) -> u32 {
@@ -71,7 +88,7 @@ impl State {
     fn profile(self) -> Profile {
         let esp = Classes::of(Class::Esp).0;
         let mut profile = Profile {
-            inactivity: if self == Self::Open { DAY } else { 0 },
+            inactivity: if self.has_session() { DAY } else { 0 },
             max_age: DAY,
             kinds: AccessKind::Packet.bit(),
             cached: 1,
@@ -84,6 +101,16 @@ impl State {
             retry: if matches!(self, Self::Repeated | Self::Held) { length_ticks(SECOND_NS) } else { 0 },
             ..Profile::default()
         };
+        if self == Self::Metered {
+            // 12.5 GB/s: no device of a run comes near.
+            profile.meter = Meter {
+                byte_cost: 5243,
+                burst: 60_000_000,
+                sides: meter_side::UP,
+                place: 3,
+                ..Meter::default()
+            };
+        }
         profile.rules[0] = Rule {
             policy: 1,
             restricts: rule::ACCESS_LIMIT,
@@ -109,14 +136,14 @@ impl State {
     }
 
     /// Puts one device into this state.
-    fn put(self, entry: &Entry, number: u32, now: Tick) {
+    fn put(self, (entry, ledger): (&Entry, &Ledger), number: u32, now: Tick) {
         entry.owner.store(number);
-        let open = u64::from(now.0) << 32 | u64::from(now.after(DAY).0);
-        entry.session.store(if self == Self::Open { open } else { 0 });
+        let open = u64::from(now.stored()) << 32 | u64::from(now.after(DAY).stored());
+        entry.session.store(if self.has_session() { open } else { 0 });
         entry.retry_until.store(0);
-        if matches!(self, Self::Rejected | Self::Repeated) {
+        if matches!(self, Self::Rejected | Self::Repeated | Self::Shadow) {
             (0..3).for_each(|_| {
-                entry.admission_history.record(now);
+                ledger.admissions.record(now);
             });
         }
         entry.control.store(self.control().0);
@@ -162,7 +189,10 @@ impl Loaded {
                 entries: layout.entries(),
                 unpooled,
                 ring_bytes: 1 << 20,
-                settings: layout.settings(&servers, strangers),
+                settings: Settings {
+                    shadow: (state == State::Shadow).into(),
+                    ..layout.settings(&servers, strangers)
+                },
             },
         )?;
         for state in State::ALL {
@@ -183,8 +213,9 @@ impl Loaded {
     pub fn enter(&mut self, state: State) {
         let entries = self.gate.entries();
         let now = clock::now();
-        let devices = entries.iter().skip(self.first as usize).take(DEVICES as usize);
-        (0..).zip(devices).for_each(|(number, entry)| state.put(entry, number, now));
+        let pairs = entries.iter().zip(entries.ledgers());
+        let devices = pairs.skip(self.first as usize).take(DEVICES as usize);
+        (0..).zip(devices).for_each(|(number, pair)| state.put(pair, number, now));
         self.state = state;
     }
 
@@ -206,7 +237,8 @@ impl Loaded {
 
     /// Puts the first device into a state.
     pub fn enter_first(&mut self, state: State) {
-        state.put(&self.gate.entries()[self.first as usize], 0, clock::now());
+        let (entries, first) = (self.gate.entries(), self.first as usize);
+        state.put((&entries[first], &entries.ledgers()[first]), 0, clock::now());
         self.state = state;
     }
 

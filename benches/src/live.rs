@@ -166,6 +166,9 @@ pub fn measure(plan: &Plan, bed: &Bed, report: &mut Report) -> Result<()> {
     }
     let outside = Loaded::load(objects, OBJECT, Addresses::Unpooled, State::Open)?.attach(bed, "outside")?;
     let outside = group.contender(outside);
+    let metered = Loaded::load(objects, OBJECT, Addresses::Pooled, State::Metered)?.attach(bed, "metered")?;
+    let metered = group.contender(metered);
+    group.row("metered", metered, udp.clone());
     group.row("outside", outside, Packets::unpooled(Kind::Udp, DEVICES)?);
     if let Some(other) = &plan.beside {
         beside(plan, bed, &mut group, other)?;
@@ -193,8 +196,9 @@ const IN_SESSION: [(&str, Kind, f64); 3] =
     [("udp", Kind::Udp, 1.25), ("tcp", Kind::Tcp, 1.5), ("esp", Kind::Esp, 1.5)];
 
 /// The rows in which every packet is an access.
-const ACCESSES: [(State, &str); 4] = [
+const ACCESSES: [(State, &str); 5] = [
     (State::Rejected, "rejected"),
+    (State::Shadow, "shadow"),
     (State::Repeated, "repeated"),
     (State::Admitted, "admitted"),
     (State::Held, "held"),
@@ -262,9 +266,8 @@ fn tell(rounds: &Rounds, refused: &[(&str, String)], report: &mut Report) {
         let why = "not there yet: weir does not read these packets yet";
         report.add(format!("P1.{row}"), Figure::absent(ARRAY, why));
     }
-    for (row, what) in [("shadow", "the shadow mode"), ("grant", "grants")] {
-        report.add(format!("P1.{row}"), Figure::absent(ARRAY, format!("not there yet: {what}")));
-    }
+    report.add("P1.metered", rounds.added("metered", "drop", "array", ARRAY, Goal::None));
+    report.add("P1.grant", Figure::absent(ARRAY, "not there yet: grants"));
     for peer in ["nftables", "iptables"] {
         let id = format!("P1.{peer}");
         match refused.iter().find(|(name, _)| *name == peer) {

@@ -3,9 +3,9 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use weir_dataplane_common::abi::Entry;
+use weir_dataplane_common::abi::{Entry, Ledger};
 use weir_service_control::{
-    AccessKind, AccessLimit, Action, AlarmFate, CacheUpdate, Config, DeviceId, Policy, PolicyId, Rule, Scope,
+    AccessKind, AccessLimit, Action, AlarmFate, CacheUpdate, Config, DeviceId, Policy, Rule, Scope,
     ServiceControl, Status, UnixMillis,
 };
 
@@ -31,13 +31,14 @@ fn kernel(plan: &Plan, addresses: Addresses, id: &str, goal: Goal, report: &mut 
         let bytes = maps.iter().filter(|(name, _)| name == wanted).map(|(_, bytes)| *bytes).sum::<u64>();
         bytes as f64 / f64::from(DEVICES)
     };
-    let (entries, hash) = (per_device("ENTRIES"), per_device("UNPOOLED"));
-    let overhead = (entries - size_of::<Entry>() as f64) * f64::from(DEVICES);
+    let (entries, hash) = (per_device("ENTRIES") + per_device("LEDGERS"), per_device("UNPOOLED"));
+    let promised = size_of::<Entry>() + size_of::<Ledger>();
+    let overhead = (entries - promised as f64) * f64::from(DEVICES);
     let all: u64 = maps.iter().map(|(_, bytes)| bytes).sum();
     // The map's own header is beside the promise.
     let entries = entries.floor();
     let (value, note) = match addresses {
-        Addresses::Unpooled => (entries + hash, format!("{entries} B entry, {hash:.0} B of hash")),
+        Addresses::Unpooled => (entries + hash, format!("{entries} B entry and ledger, {hash:.0} B of hash")),
         _ => (
             entries,
             format!("{overhead:.0} B of map overhead in all; {} MiB with all other maps", all >> 20),
@@ -63,12 +64,11 @@ fn control(report: &mut Report) -> Result<()> {
 }
 
 fn entry(number: u32) -> CacheUpdate {
+    let limit = AccessLimit { permitted: 3, window: std::time::Duration::from_secs(60) };
     let policy = Policy {
-        id: PolicyId(1),
-        rule: Rule::AccessLimit(AccessLimit { permitted: 3, window: std::time::Duration::from_secs(60) }),
         kinds: vec![AccessKind::Packet],
         scope: Scope::Node,
-        action: Action::Reject,
+        ..Policy::new(1, Rule::AccessLimit(limit), Action::Reject)
     };
     CacheUpdate {
         revision: u64::from(number) + 1,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use weir_dataplane::{Gate, Layout, gate::Options, layout::Strangers};
-use weir_dataplane_common::abi::{Control, Entry, VALID};
+use weir_dataplane_common::abi::{Control, Entry, Ledger, VALID};
 
 use crate::figure::{Figure, Goal, median};
 use crate::plan::{DEVICES, Plan};
@@ -18,7 +18,8 @@ const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
-const VALUE: usize = size_of::<Entry>();
+/// A device: its entry and its ledger.
+const VALUE: usize = size_of::<Entry>() + size_of::<Ledger>();
 /// Entries of a batch call.
 const BATCH: u32 = 4096;
 
@@ -106,9 +107,10 @@ fn timed(write: impl FnOnce() -> Result<()>) -> Result<f64> {
 
 /// As the agent does: the words that others do not write, then the control word by compare-and-swap.
 fn write_mapped(gate: &Gate, generation: u64) -> Result<()> {
-    for (number, entry) in (0u32..).zip(gate.entries().iter()) {
+    let entries = gate.entries();
+    for ((number, entry), ledger) in (0u32..).zip(entries.iter()).zip(entries.ledgers()) {
         entry.owner.store(number);
-        entry.rejected_until.store(0);
+        ledger.rejected_until.store(0);
         let old = entry.control.load();
         entry.control.replace(old, Control(VALID).with_profile(1).with_generation(generation as u16).0);
     }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Version of everything in this file and of the law's reading of it.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Rules a profile can hold: a device's policies.
 pub const RULES: usize = 4;
@@ -29,9 +29,13 @@ pub const HELD_FRAME: usize = 2048;
 /// Mark of a primary entry that stands nowhere, and of an absent index.
 pub const NO_INDEX: u32 = u32::MAX;
 
-/// What a device is judged by: one entry, one look-up, three cache lines.
-///
-/// The first line is what every packet of an open session touches, the other two are for accesses.
+/// Profile of addresses that no device is bound to, where the node judges strangers: behind all others.
+pub const STRANGER_PROFILE: u32 = PROFILES;
+/// Interfaces, by the low bits of their index, whose new strangers are limited apart.
+pub const STRANGER_RATES: u32 = 64;
+
+/// What every packet of a device touches: one cache line, one look-up. What only accesses need stands in the
+/// [`Ledger`] with the same index.
 #[repr(C, align(64))]
 #[derive(Default)]
 pub struct Entry {
@@ -40,13 +44,14 @@ pub struct Entry {
     /// The access session: start in the upper half, end in the lower; none if the start is 0, whatever the end
     /// (K; U closes it).
     pub session: Word64,
+    /// When the packets let through so far are paid for at the profile's first rate (K). See [`crate::rate`].
+    pub bucket: Word64,
     /// Until when a dropped packet's repeats are the same request; 0 none (K).
     pub retry_until: Word32,
     /// Where the device may send from; 0: the access network guarantees it (U). Not yet checked.
     pub binding: Word32,
-    /// Rate bucket. Not yet used.
-    pub bucket: Word64,
-    /// The device's number in the agent's table; in an alias, the index of the primary entry (U).
+    /// A checksum of the device's identifier, by which the next agent knows whose entry this is; in an alias, the
+    /// index of the primary entry (U). In a stranger's entry, the tag of its address (K).
     pub owner: Word32,
     /// Attempts, wrapping (K).
     pub requests: Word32,
@@ -58,30 +63,79 @@ pub struct Entry {
     pub unsolicited: Word32,
     /// The latest refused attempt: reason in the low 8 bits, rule number + 1 above, 0 none (K).
     pub last_rejection: Word32,
-    /// The alarm raised last, for the agent's sweep when the ring was full: one of [`condition`] in the low
-    /// 8 bits, the access kind above, bit 16 if an access is held (K).
+    /// The alarm raised last, for the agent's sweep when the ring was full: one of [`condition`] in bits 0–7,
+    /// the access kind in 8–15, bit 16 if an access is held, the first alarmed class in 24–29 (K).
     pub last_alarm: Word32,
-    /// The lower half of that alarm's classes (K).
-    pub last_alarm_classes: Word32,
+    /// Exempt until then, if [`EXEMPT`] is set (U).
+    pub exempt_until: Word32,
+}
 
-    /// The last attempts (K).
-    pub request_history: History,
+/// What a device's accesses are counted in: two cache lines that packets of an open session never touch.
+#[repr(C, align(64))]
+#[derive(Default)]
+pub struct Ledger {
+    /// The last attempts (K). The same room as [`Ledger::words`].
+    pub requests: History,
     /// Throttled until then, if the status says throttled (K, U).
     pub throttled_until: Word32,
     /// The last admissions (K).
-    pub admission_history: History,
+    pub admissions: History,
     /// Rejected until then, if the status says reject; 0: until further notice (U).
     pub rejected_until: Word32,
 }
 
+/// Words in a ledger.
+pub const WORDS: usize = 7;
+/// The word in which the throttle's limit is counted; below it, the rules' by their place.
+pub const THROTTLE_WORD: usize = RULES;
+/// The word that is the second meter's bucket.
+pub const BUCKET_WORD: usize = RULES + 1;
+/// The word in which requests are counted for the alarm.
+pub const ALARM_WORD: usize = RULES + 2;
+
+/// Bit of [`Profile::by_words`]: set in all that have any.
+pub const BY_WORDS: u8 = 1 << 7;
+
+impl Ledger {
+    /// The room of the last attempts, as the words in which large limits are counted, see
+    /// [`crate::subwindow`]. Which of the two it is, the profile says: [`Profile::by_words`].
+    #[inline(always)]
+    pub fn words(&self) -> &[Word64; WORDS] {
+        const { assert!(size_of::<[Word64; WORDS]>() <= size_of::<History>()) };
+        // SAFETY: in bounds by the assertion, and the ledger is aligned to 64; every bit pattern is a word. Both
+        // views are of atomic words.
+        unsafe { &*(&raw const self.requests).cast() }
+    }
+}
+
+/// What an operator's hand sets on a running node, in a map of its own.
+#[repr(C, align(64))]
+#[derive(Default)]
+pub struct Switches {
+    /// Every packet passes until then; 0: none does for that reason (U).
+    pub bypass_until: Word32,
+    /// How many agents have taken these maps over (U).
+    pub incarnation: Word32,
+    /// What tells these maps from any others, ever: counters and alarms belong to them; 0: not drawn yet (U).
+    pub boot: [Word64; 2],
+    /// Explicit padding.
+    pub reserved: [Word64; 5],
+}
+
 /// The control word: what must change together changes in one compare-and-swap.
 ///
-/// | bits | 0–19 | 20–22 | 23–24 | 25 | 26 | 27 | 28 | 29 | 30 | 31 | 32–47 | 48–63 |
-/// |---|---|---|---|---|---|---|---|---|---|---|---|---|
-/// | | profile | status | alarm | held | redeem | registered | not M2M | shadow | alias | valid | SPN | generation |
+/// | bits | 0–15 | 16 | 17 | 18 | 20–21 | 23–24 | 25 | 26 | 27 | 28 | 30 | 31 | 32–47 | 48–63 |
+/// |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+/// | | profile | exempt | unsettled | stranger | status | alarm | held | redeem | registered | not M2M | alias | valid | SPN | generation |
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Control(pub u64);
 
+/// Every packet of the device passes until `exempt_until` (R-X8).
+pub const EXEMPT: u64 = 1 << 16;
+/// User space is writing the words that large limits are counted in: they refuse meanwhile.
+pub const UNSETTLED: u64 = 1 << 17;
+/// The entry is a stranger's: no device is bound to the address.
+pub const STRANGER: u64 = 1 << 18;
 /// Status bit: the throttle's limit replaces the rule's until `throttled_until`.
 pub const STATUS_THROTTLED: u64 = 1 << 20;
 /// Status bit: no new access until `rejected_until`.
@@ -100,8 +154,6 @@ pub const REDEEM: u64 = 1 << 26;
 pub const REGISTERED: u64 = 1 << 27;
 /// Known not to be a machine: never alarms (R-D9).
 pub const NOT_M2M: u64 = 1 << 28;
-/// Evaluated but not enforced (R-X5). Not yet honoured.
-pub const SHADOW: u64 = 1 << 29;
 /// This entry points to the device's primary entry.
 pub const ALIAS: u64 = 1 << 30;
 /// A device is bound to this entry.
@@ -109,7 +161,7 @@ pub const VALID: u64 = 1 << 31;
 /// What makes a packet inside an open session worth a second look.
 pub const ATTENTION: u64 = ALARM_ACTIVE | REDEEM;
 
-const PROFILE_MASK: u64 = (1 << 20) - 1;
+const PROFILE_MASK: u64 = (1 << 16) - 1;
 
 impl Control {
     /// The number of the device's profile.
@@ -170,6 +222,8 @@ pub enum AccessKind {
 
 /// Bit of [`Entry::last_alarm`]: an access is held.
 pub const LAST_ALARM_HELD: u32 = 1 << 16;
+/// Where the first alarmed class stands in [`Entry::last_alarm`].
+pub const LAST_ALARM_CLASS: u32 = 24;
 
 impl AccessKind {
     /// All kinds, in the order of their numbers.
@@ -209,6 +263,16 @@ pub mod rule {
     pub const ACCESS_LIMIT: u8 = 1;
     /// By which protocols: none of `classes`.
     pub const FORBIDDEN_PROTOCOLS: u8 = 2;
+    /// How much: the profile's meters say.
+    pub const RATE: u8 = 3;
+}
+
+/// How a rule is applied, in [`Rule::flags`].
+pub mod rule_flag {
+    /// Evaluated and counted, not enforced (R-X5).
+    pub const SHADOW: u8 = 1;
+    /// Counts requests, not admissions.
+    pub const REQUESTS: u8 = 2;
 }
 
 /// What a violation leads to, in the order of severity.
@@ -235,9 +299,12 @@ pub struct Rule {
     pub restricts: u8,
     /// One of [`action`].
     pub action: u8,
+    /// Bits of [`rule_flag`].
+    pub flags: u8,
     /// Explicit padding.
-    pub padding: u16,
-    /// Accesses that may be admitted in any window; at most [`crate::window::SLOTS`].
+    pub padding: u8,
+    /// Accesses that may be admitted in any window: up to [`crate::window::SLOTS`] by the ledger's slots, above
+    /// that, up to [`crate::subwindow::LARGEST`], by its words.
     pub permitted: u32,
     /// The window, in ticks.
     pub window: u32,
@@ -269,8 +336,36 @@ pub mod alarm_order {
     pub const AFTER: u8 = 2;
 }
 
+/// A rate that packets are paid for at. See [`crate::rate`].
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
+pub struct Meter {
+    /// What a byte of an IP packet costs, in 2⁻¹⁶ ns.
+    pub byte_cost: u64,
+    /// What a packet costs, whatever its size, in ns.
+    pub packet_cost: u32,
+    /// How far packets may be ahead of their payment, in µs.
+    pub burst: u32,
+    /// Which directions are metered: bits of [`meter_side`]; 0: there is no meter.
+    pub sides: u8,
+    /// The rule's place + 1.
+    pub place: u8,
+    /// Bits of [`rule_flag`].
+    pub flags: u8,
+    /// Explicit padding.
+    pub padding: [u8; 5],
+}
+
+/// Directions, in [`Meter::sides`].
+pub mod meter_side {
+    /// From the device.
+    pub const UP: u8 = 1;
+    /// To the device.
+    pub const DOWN: u8 = 2;
+}
+
 /// Everything that a combination of policies means on this node. Compiled by user space, written before any
-/// entry names it, never changed while one does.
+/// entry names it, never changed while one does. Its first line is what a packet of an open session needs.
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Debug)]
 pub struct Profile {
@@ -278,6 +373,12 @@ pub struct Profile {
     pub inactivity: u32,
     /// Age at which a session ends whatever happens, in ticks.
     pub max_age: u32,
+    /// Classes that are an alarm, as [`Classes`].
+    pub alarm_classes: u64,
+    /// Classes that any rule forbids, with an action above none or in shadow.
+    pub forbidden: u64,
+    /// The first rate, whose bucket stands in the entry.
+    pub meter: Meter,
     /// How long a dropped packet's repeats are the same request, in ticks.
     pub retry: u32,
     /// Kinds of access that the rules count, bits of [`AccessKind`].
@@ -290,23 +391,39 @@ pub struct Profile {
     pub alarm_order: u8,
     /// Whether the alarm counts requests at all.
     pub alarm_counts: u8,
-    /// More requests than this in the alarm's window are an alarm; at most [`crate::window::SLOTS`].
+    /// Not 0 if the ledger's first room holds words, not the last attempts: bits of the words that count
+    /// admissions, and [`BY_WORDS`].
+    pub by_words: u8,
+    /// Of those words, the ones whose limits are enforced whatever happens; the throttle's is while it throttles.
+    pub bounded_words: u8,
+    /// Explicit padding.
+    pub padding: [u8; 2],
+    /// More requests than this in the alarm's window are an alarm: counted as in [`Rule::permitted`].
     pub alarm_permitted: u32,
     /// The alarm's window, in ticks.
     pub alarm_window: u32,
-    /// Explicit padding.
-    pub padding: u32,
-    /// Classes that are an alarm, as [`Classes`].
-    pub alarm_classes: u64,
-    /// Classes that any rule forbids with an action above none.
-    pub forbidden: u64,
+    /// The second rate, whose bucket is a word of the ledger: only with `by_words`.
+    pub second_meter: Meter,
+    /// Of the rule that throttles, if there is one: its throttle's limit and window again.
+    pub throttle_permitted: u32,
+    /// In ticks.
+    pub throttle_window: u32,
     /// Explicit padding to a cache line.
-    pub reserved: [u64; 2],
+    pub reserved: [u64; 3],
     /// The policies, in ascending order of their identifiers.
     pub rules: [Rule; RULES],
 }
 
 impl Profile {
+    /// The limit and the window that a word of admissions counts for.
+    #[inline(always)]
+    pub fn word_limit(&self, word: usize) -> (u32, u32) {
+        match self.rules.get(word) {
+            Some(rule) => (rule.permitted, rule.window),
+            None => (self.throttle_permitted, self.throttle_window),
+        }
+    }
+
     /// Classes that need more than a look at the session.
     #[inline(always)]
     pub const fn watched(&self) -> Classes {
@@ -372,8 +489,22 @@ pub struct Settings {
     pub drop_unparsable: u32,
     /// Whether unsolicited downlink packets are dropped.
     pub drop_unsolicited: u32,
-    /// Explicit padding.
-    pub padding: u32,
+    /// Whether drops are counted and not enforced (R-X5).
+    pub shadow: u32,
+    /// Answers to rejected packets in a second; 0: none.
+    pub answers_per_second: u32,
+    /// Whether packets are offered to a capture.
+    pub capture: u32,
+    /// Strangers' entries: a power of two, or 0 if strangers are not judged one by one.
+    pub strangers: u32,
+    /// The first of them.
+    pub strangers_first: u32,
+    /// Whether a stranger for whom there is no entry passes.
+    pub pass_when_full: u32,
+    /// What a new stranger costs, in ns: their rate on each interface.
+    pub stranger_cost: u32,
+    /// Scatters strangers over their entries in a way that they cannot foresee.
+    pub strangers_seed: u64,
 }
 
 /// What holds, in an [`AlarmRecord`].
@@ -403,10 +534,10 @@ pub struct AlarmRecord {
     /// The interface it came in on.
     pub ifindex: u32,
     /// When, as a [`crate::tick::Tick`].
-    pub tick: u32,
+    pub tick: u64,
     /// The frame's length on the wire.
     pub frame_length: u32,
-    /// Bytes of `frame` in use; 0 if the frame was too long or could not be read.
+    /// Bytes of `frame` in use; 0 if the frame was too long, could not be read, or has passed already.
     pub carried: u32,
     /// One of [`condition`].
     pub condition: u8,
@@ -416,6 +547,8 @@ pub struct AlarmRecord {
     pub kind: u8,
     /// Whether an access is held: not so for a protocol seen inside an open session.
     pub access_held: u8,
+    /// Explicit padding.
+    pub padding: u32,
     /// The alarmed classes, for a protocol alarm, as [`Classes`].
     pub classes: u64,
     /// The frame.
@@ -454,30 +587,30 @@ pub struct Trace {
     pub padding: [u8; 2],
 }
 
-/// An address's key in the hash of devices outside the pools: an IPv4 address or an IPv6 /64.
+/// An address's key in the hash of devices outside the pools: eight bytes, so that a hash element with its index
+/// is one cache line. The upper half of an IPv6 address, or an IPv4 address below 48 bits that no /64 in use has.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct AddressKey {
-    /// Upper half of the address.
-    pub high: u64,
-    /// Lower half for IPv4 (mapped), 0 for IPv6.
-    pub low: u64,
-}
+pub struct AddressKey(pub u64);
 
 const _: () = {
     use core::mem::{align_of, offset_of, size_of};
-    assert!(size_of::<Entry>() == 192 && align_of::<Entry>() == 64);
+    assert!(size_of::<Entry>() == 64 && align_of::<Entry>() == 64);
     assert!(offset_of!(Entry, session) == 8);
     assert!(offset_of!(Entry, owner) == 32);
-    assert!(offset_of!(Entry, request_history) == 64);
-    assert!(offset_of!(Entry, throttled_until) == 124);
-    assert!(offset_of!(Entry, admission_history) == 128);
-    assert!(offset_of!(Entry, rejected_until) == 188);
-    assert!(size_of::<Rule>() == 32);
-    assert!(size_of::<Profile>() == 192 && offset_of!(Profile, rules) == 64);
+    assert!(offset_of!(Entry, exempt_until) == 60);
+    assert!(size_of::<Ledger>() == 128 && align_of::<Ledger>() == 64);
+    assert!(offset_of!(Ledger, requests) == 0);
+    assert!(offset_of!(Ledger, throttled_until) == 60);
+    assert!(offset_of!(Ledger, admissions) == 64);
+    assert!(offset_of!(Ledger, rejected_until) == 124);
+    assert!(size_of::<Switches>() == 64);
+    assert!(size_of::<Rule>() == 32 && size_of::<Meter>() == 24);
+    assert!(size_of::<Profile>() == 256 && offset_of!(Profile, rules) == 128);
+    assert!(offset_of!(Profile, by_words) == 60 && offset_of!(Profile, alarm_permitted) == 64);
     assert!(size_of::<Pool4>() == 16 && size_of::<Pool6>() == 24 && size_of::<Prefix>() == 32);
-    assert!(size_of::<Settings>() == POOLS * 40 + SERVERS * 32 + 16);
-    assert!(size_of::<AlarmRecord>() == 32 + HELD_FRAME);
+    assert!(size_of::<Settings>() == POOLS * 40 + SERVERS * 32 + 48);
+    assert!(size_of::<AlarmRecord>() == 40 + HELD_FRAME);
     assert!(size_of::<Trace>() == 56);
-    assert!(size_of::<AddressKey>() == 16);
+    assert!(size_of::<AddressKey>() == 8);
 };

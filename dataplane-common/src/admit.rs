@@ -8,24 +8,31 @@
 //! stop it. Otherwise it is an access: may it redeem a held one? is an alarm active? what does the cache
 //! say (status, protocols, limits; the most severe verdict wins)? does the alarm condition hold? Who opens
 //! the session by compare-and-swap owns the admission, who sets the retry time owns the request, who sets
-//! the alarm bit owns the alarm: so nothing is counted twice.
+//! the alarm bit owns the alarm: so nothing is counted twice. What passes pays at the device's rates.
+//!
+//! Packets of an open session touch the entry alone; accesses touch the ledger too.
 //!
 //! Read first: requirements, "Terms"; R-D2 to R-D4, R-D7, R-D8, R-D12, R-D13.
 
-use core::mem;
+mod access;
+mod ruling;
 
 use crate::{
     abi::{
-        ALARM_ACTIVE, ALARM_UNSEEN, ATTENTION, AccessKind, Control, Entry, HELD, LAST_ALARM_HELD, NOT_M2M,
-        Profile, REDEEM, Rule, STATUS_REJECT, STATUS_THROTTLED, action, alarm_order, alarm_when, condition,
-        rule,
+        ALARM_ACTIVE, ALARM_UNSEEN, ATTENTION, AccessKind, BUCKET_WORD, Control, Entry, LAST_ALARM_CLASS,
+        LAST_ALARM_HELD, Ledger, Meter, NOT_M2M, Profile, REDEEM, UNSETTLED, action, alarm_order, alarm_when,
+        condition, meter_side, rule, rule_flag,
     },
+    atomic::Word64,
     inspect::Classes,
     opaque::forget,
-    reason::{Reason, Verdict},
+    rate,
+    reason::Reason,
     tick::{LONGEST_AHEAD, Tick},
-    window::{Room, View},
 };
+
+pub use ruling::Shadow;
+use ruling::{Protocols, Ruling};
 
 /// One packet before the law.
 #[derive(Clone, Copy)]
@@ -38,6 +45,8 @@ pub struct Case<'a> {
     pub control: Control,
     /// The packet's security protocols.
     pub classes: Classes,
+    /// The IP packet's length, bytes.
+    pub length: u32,
     /// From the device; otherwise to it.
     pub uplink: bool,
     /// From an application server to the device.
@@ -59,6 +68,8 @@ pub struct Outcome {
     pub counted: bool,
     /// The alarm that this packet raised.
     pub raised: Option<Raised>,
+    /// What a policy in shadow would have done to a packet that passes.
+    pub shadow: Shadow,
 }
 
 /// An alarm just raised.
@@ -76,93 +87,31 @@ impl Outcome {
     /// A verdict without access or effect.
     #[inline(always)]
     pub const fn of(reason: Reason) -> Self {
-        Self { reason, access: None, counted: false, raised: None }
-    }
-}
-
-/// What one rule or the whole cache says, as a number that orders itself: severity first, then the lower
-/// policy. So the most severe of several is their maximum (and the verifier sees one number, not a tree).
-///
-/// | bits | 24–31 | 16–23 | 0–7 |
-/// |---|---|---|---|
-/// | | severity, one of [`action`] | 255 − place of the rule | reason to reject, or [`NO_REASON`] |
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Ruling(u32);
-
-/// A ruling that rejects nothing.
-const NO_REASON: u32 = 0xff;
-/// More severe than any action: the history changed under the judgement.
-const UNCLEAR: u8 = 0xff;
-
-impl Ruling {
-    /// Place 0: more than a rule that is known and not enforced.
-    const NOTHING: Ruling = Ruling(255 << 16 | NO_REASON);
-
-    /// By the rule in `place` (0 for the status, n for the n-th rule).
-    #[inline(always)]
-    const fn new(severity: u8, place: u32, reason: Option<Reason>) -> Self {
-        let reason = match reason {
-            Some(reason) => reason as u32,
-            None => NO_REASON,
-        };
-        Self((severity as u32) << 24 | (255 - place) << 16 | reason)
-    }
-
-    #[inline(always)]
-    fn or_worse(self, other: Ruling) -> Self {
-        Self(forget(if other.0 > self.0 { other.0 } else { self.0 }))
-    }
-
-    /// The reason to reject, if it rejects.
-    #[inline(always)]
-    fn reason(self) -> Option<Reason> {
-        let number = self.0 as u8;
-        if u32::from(number) == NO_REASON {
-            return None;
-        }
-        // SAFETY: `new` put a reason's own number there, or the mark of none.
-        Some(unsafe { mem::transmute::<u8, Reason>(number) })
-    }
-
-    /// The deciding rule's place + 1, 0 for the status.
-    #[inline(always)]
-    const fn rule(self) -> u32 {
-        255 - (self.0 >> 16 & 0xff)
-    }
-
-    #[inline(always)]
-    const fn releases(self) -> bool {
-        self.0 >> 24 == action::RELEASE as u32
+        Self { reason, access: None, counted: false, raised: None, shadow: Shadow::NONE }
     }
 }
 
 /// Beside the numbers of [`condition`]: no alarm condition holds.
 const NO_ALARM: u8 = 0;
-
-/// The cache's ruling, and the throttle that begins with it.
-#[derive(Clone, Copy)]
-struct CacheVerdict {
-    ruling: Ruling,
-    /// How long the throttle is to run from now on, in ticks; 0: no throttle rule was broken.
-    throttle: u32,
-}
-
-/// Judges one packet and changes the entry accordingly.
+/// Judges one packet and changes entry and ledger accordingly. The ledger is looked up only where it counts.
 #[inline(always)]
-pub fn admit(case: &Case<'_>) -> Outcome {
+pub fn admit<'a>(case: &Case<'a>, ledger: impl Fn() -> Option<&'a Ledger>) -> Outcome {
     let session = case.entry.session.load();
-    let protocols = case.protocol_ruling();
+    let protocols = case.protocol_rulings().forgotten();
     if case.session_is_open(session) {
-        return case.in_session(session, protocols);
+        return case.in_session(session, protocols, ledger);
     }
     if !case.uplink && !case.from_server {
         return case.unsolicited(protocols);
     }
     let kind = if case.uplink { AccessKind::Packet } else { AccessKind::Trigger };
-    case.access(kind, session, protocols)
+    match ledger() {
+        Some(ledger) => case.access(ledger, kind, session, protocols),
+        None => Outcome::of(Reason::BrokenEntry),
+    }
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
     /// Open while its end lies ahead and its age is below the maximum. Whoever opened or refreshed it may have
     /// read the clock after us, so the start may lie slightly ahead; the end needs no tighter bound, since the
     /// age tells a session of another lap of the clock.
@@ -172,17 +121,27 @@ impl Case<'_> {
         start != 0 && self.now.before(end, LONGEST_AHEAD) && self.now.is_within(start, self.profile.max_age)
     }
 
-    /// A packet inside an open session is no access; a watched protocol or an attention bit gets a look.
+    /// A packet inside an open session is no access; a watched protocol or an attention bit gets a look, and a
+    /// metered device pays.
     #[inline(always)]
-    fn in_session(&self, session: u64, protocols: Ruling) -> Outcome {
+    fn in_session(
+        &self,
+        session: u64,
+        protocols: Protocols,
+        ledger: impl Fn() -> Option<&'a Ledger>,
+    ) -> Outcome {
         let watched = self.classes.meets(self.profile.watched()) || self.control.has(ATTENTION);
-        if watched && let Some(outcome) = self.stop_in_session(session, protocols) {
+        if watched && let Some(outcome) = self.stop_in_session(session, protocols.ruling) {
+            return outcome;
+        }
+        let mut outcome = Outcome { shadow: Shadow::of(protocols.shadow), ..Outcome::of(Reason::InSession) };
+        if self.is_metered() && !self.pay(&mut outcome, ledger) {
             return outcome;
         }
         if self.uplink {
             self.refresh(session);
         }
-        Outcome::of(Reason::InSession)
+        outcome
     }
 
     /// Only the device's own packets keep a session open. The end is written alone, without asking whether another
@@ -190,10 +149,72 @@ impl Case<'_> {
     /// so that an end alone does not open it again.
     #[inline(always)]
     fn refresh(&self, session: u64) {
-        let end = self.now.after(self.profile.inactivity);
-        if end.0.wrapping_sub(session as u32).wrapping_sub(1) < LONGEST_AHEAD {
-            self.entry.session.store_low(end.0);
+        let end = self.now.after(self.profile.inactivity).stored();
+        if end.wrapping_sub(session as u32).wrapping_sub(1) < LONGEST_AHEAD {
+            self.entry.session.store_low(end);
         }
+    }
+
+    /// Whether packets of this direction cost the device anything.
+    #[inline(always)]
+    fn is_metered(&self) -> bool {
+        self.profile.meter.sides & self.side() != 0
+    }
+
+    #[inline(always)]
+    fn side(&self) -> u8 {
+        if self.uplink { meter_side::UP } else { meter_side::DOWN }
+    }
+
+    /// Pays for a packet that is about to pass, at all the device's rates or at none. False if a rate has no room:
+    /// then the outcome says so.
+    #[inline(always)]
+    fn pay(&self, outcome: &mut Outcome, ledger: impl Fn() -> Option<&'a Ledger>) -> bool {
+        let (first, second) = (&self.profile.meter, &self.profile.second_meter);
+        // While user space writes the words, the second rate does not bind.
+        let absent = second.sides & self.side() == 0 || self.control.has(UNSETTLED);
+        let word = if absent { None } else { ledger() };
+        let second_bucket = word.map(|ledger| &ledger.words()[BUCKET_WORD]);
+        let mut beyond = self.beyond(first, rate::conforms(&self.entry.bucket, first, self.now));
+        if let Some(bucket) = second_bucket {
+            beyond = beyond.or_worse(self.beyond(second, rate::conforms(bucket, second, self.now)));
+        }
+        if beyond != Ruling::NOTHING {
+            let flags = if beyond.rule() == u32::from(second.place) { second.flags } else { first.flags };
+            if flags & rule_flag::SHADOW == 0 {
+                self.note_rejection(Reason::RateExceeded, beyond.rule());
+                *outcome = Outcome::of(Reason::RateExceeded);
+                return false;
+            }
+            if outcome.shadow == Shadow::NONE {
+                outcome.shadow = Shadow::of(beyond);
+            }
+        }
+        let beyond = forget(u32::from(beyond != Ruling::NOTHING));
+        self.charge(&self.entry.bucket, first, beyond);
+        if let Some(bucket) = second_bucket {
+            self.charge(bucket, second, beyond);
+        }
+        true
+    }
+
+    /// A packet that a rate in shadow would have dropped is not charged to it, or the rate would seem exceeded for
+    /// long after the device has slowed down.
+    #[inline(always)]
+    fn charge(&self, bucket: &Word64, meter: &Meter, beyond: u32) {
+        if beyond & u32::from(meter.flags & rule_flag::SHADOW) == 0 {
+            rate::charge(bucket, meter, self.length, self.now);
+        }
+    }
+
+    /// An enforced rate is more severe than one in shadow.
+    #[inline(always)]
+    fn beyond(&self, meter: &Meter, conforms: bool) -> Ruling {
+        if conforms {
+            return Ruling::NOTHING;
+        }
+        let severity = if meter.flags & rule_flag::SHADOW == 0 { action::REJECT } else { action::THROTTLE };
+        Ruling::new(severity, u32::from(meter.place), Some(Reason::RateExceeded))
     }
 
     /// What can stop a packet of an open session: a forbidden or alarmed protocol.
@@ -231,42 +252,18 @@ impl Case<'_> {
 
     /// To an idle device and no trigger: charged to nobody, opens nothing.
     #[inline(always)]
-    fn unsolicited(&self, forbidden: Ruling) -> Outcome {
+    fn unsolicited(&self, protocols: Protocols) -> Outcome {
         self.entry.unsolicited.add(1);
-        Outcome::of(if self.drop_unsolicited {
+        let reason = if self.drop_unsolicited {
             Reason::UnsolicitedDropped
         } else if self.is_of_active_alarm() {
             Reason::AlarmActive
         } else {
-            forbidden.reason().unwrap_or(Reason::UnsolicitedPassed)
-        })
-    }
-
-    /// An attempt to obtain resources: decide, then do.
-    #[inline(always)]
-    fn access(&self, kind: AccessKind, session: u64, protocols: Ruling) -> Outcome {
-        let retry_until = self.entry.retry_until.load();
-        let repeat = self.now.before(retry_until, self.profile.retry);
-        // Read again: who set the retry time raised its alarm before, so a repeat of a held access sees it.
-        let alarmed = Control(self.control.0 | self.entry.control.load()).has(ALARM_ACTIVE);
-        let attempt = Attempt { case: self, kind, session, retry_until, repeat };
-        let Some(view) = self.entry.admission_history.view() else {
-            return attempt.outcome(Reason::Contended, false);
+            protocols.ruling.reason().unwrap_or(Reason::UnsolicitedPassed)
         };
-        let redeems = self.control.has(REDEEM);
-        let cache = self.cache_verdict(kind, &view, protocols, !redeems);
-        let reject = cache.ruling.reason();
-        let alarm = if redeems { NO_ALARM } else { attempt.alarm(reject.is_some()) };
-        let reason = if redeems {
-            reject.unwrap_or(Reason::Redeemed)
-        } else if alarmed {
-            Reason::AlarmActive
-        } else if alarm != NO_ALARM {
-            self.held_or(reject).unwrap_or(Reason::Held)
-        } else {
-            reject.unwrap_or(Reason::Admitted)
-        };
-        attempt.carry_out(reason.forgotten(), alarm, &view, &cache)
+        let passes = matches!(reason, Reason::UnsolicitedPassed);
+        let shadow = if passes { Shadow::of(protocols.shadow) } else { Shadow::NONE };
+        Outcome { shadow, ..Outcome::of(reason) }
     }
 
     /// An alarm holds what the cache lets through; what the cache rejects it holds only if it comes before.
@@ -275,85 +272,13 @@ impl Case<'_> {
         if self.profile.alarm_order == alarm_order::BEFORE { None } else { reject }
     }
 
-    /// Status, forbidden protocols, limits: the most severe wins, ties go to the lowest policy.
-    ///
-    /// A held access that was accepted is not asked for its limits again: control has judged the count.
-    #[inline(always)]
-    fn cache_verdict(
-        &self,
-        kind: AccessKind,
-        view: &View<'_>,
-        protocols: Ruling,
-        ask_limits: bool,
-    ) -> CacheVerdict {
-        let mut verdict = CacheVerdict { ruling: protocols, throttle: 0 };
-        if self.status_rejects() {
-            let status = Ruling::new(action::REJECT, 0, Some(Reason::StatusReject));
-            verdict.ruling = verdict.ruling.or_worse(status);
-        }
-        if ask_limits && self.profile.kinds & kind.bit() != 0 {
-            for (place, rule) in self.profile.rules.iter().enumerate() {
-                if rule.restricts == rule::ACCESS_LIMIT {
-                    self.judge_limit(place as u32 + 1, rule, view, &mut verdict);
-                }
-            }
-        }
-        verdict
-    }
-
-    /// A rejecting status stands until its instant, or until further notice.
-    #[inline(always)]
-    fn status_rejects(&self) -> bool {
-        let until = self.entry.rejected_until.load();
-        self.control.has(STATUS_REJECT) && (until == 0 || self.now.before(until, LONGEST_AHEAD))
-    }
-
-    /// One access limit, with the throttle that may stand in its place.
-    #[inline(always)]
-    fn judge_limit(&self, place: u32, rule: &Rule, view: &View<'_>, verdict: &mut CacheVerdict) {
-        let room = view.room(self.now, rule.permitted, rule.window);
-        let ruling = if room == Room::Unclear {
-            Ruling::new(UNCLEAR, place, Some(Reason::Contended))
-        } else if rule.action == action::THROTTLE {
-            if room == Room::Full {
-                verdict.throttle = forget(rule.throttle_window);
-            }
-            self.throttle_ruling(place, rule, view, room)
-        } else if room == Room::Full && rule.action != action::NONE {
-            Ruling::new(rule.action, place, Some(Reason::LimitExceeded))
-        } else {
-            Ruling::NOTHING
-        };
-        verdict.ruling = verdict.ruling.or_worse(ruling);
-    }
-
-    /// What the throttle says, where the rule is broken or the throttle still runs.
-    #[inline(always)]
-    fn throttle_ruling(&self, place: u32, rule: &Rule, view: &View<'_>, room: Room) -> Ruling {
-        if room == Room::Free && !self.is_throttled(rule) {
-            return Ruling::NOTHING;
-        }
-        match view.room(self.now, rule.throttle_permitted, rule.throttle_window) {
-            Room::Free => Ruling::NOTHING,
-            Room::Full => Ruling::new(action::THROTTLE, place, Some(Reason::Throttled)),
-            Room::Unclear => Ruling::new(UNCLEAR, place, Some(Reason::Contended)),
-        }
-    }
-
-    /// The node ends a throttle after a throttle window in which the original rule held.
-    #[inline(always)]
-    fn is_throttled(&self, rule: &Rule) -> bool {
-        self.control.has(STATUS_THROTTLED)
-            && self.now.before(self.entry.throttled_until.load(), rule.throttle_window)
-    }
-
     /// The forbidden protocols, at any packet. A throttle replaces a limit, which a protocol has not: configured
     /// all the same, it stops the packet.
     #[inline(always)]
-    fn protocol_ruling(&self) -> Ruling {
-        let mut ruling = Ruling::NOTHING;
+    fn protocol_rulings(&self) -> Protocols {
+        let mut protocols = Protocols::NOTHING;
         if !self.classes.meets(Classes(self.profile.forbidden)) {
-            return ruling;
+            return protocols;
         }
         for (place, rule) in self.profile.rules.iter().enumerate() {
             if rule.restricts == rule::FORBIDDEN_PROTOCOLS && self.classes.meets(Classes(rule.classes)) {
@@ -362,10 +287,10 @@ impl Case<'_> {
                     action::RELEASE => Some(Reason::Released),
                     _ => Some(Reason::ForbiddenProtocol),
                 };
-                ruling = ruling.or_worse(Ruling::new(rule.action, place as u32 + 1, reason));
+                protocols.add(rule.flags, Ruling::new(rule.action, place as u32 + 1, reason));
             }
         }
-        ruling
+        protocols
     }
 
     /// The alarm's protocols, if they are to be looked at now.
@@ -400,16 +325,6 @@ impl Case<'_> {
         self.entry.control.clear_bits(REDEEM);
     }
 
-    /// From the violating access on. The instant first, then the bit that makes it count.
-    #[inline(always)]
-    fn start_throttle(&self, verdict: &CacheVerdict) {
-        if verdict.throttle == 0 {
-            return;
-        }
-        self.entry.throttled_until.store(self.now.after(verdict.throttle).0);
-        self.entry.control.set_bits(STATUS_THROTTLED);
-    }
-
     /// What to tell of the alarm just raised. The entry keeps it too, for the agent's sweep, in case the ring is
     /// full.
     #[inline(always)]
@@ -417,123 +332,13 @@ impl Case<'_> {
         let protocol = condition == condition::PROTOCOL;
         let classes = if protocol { self.classes.0 & self.profile.alarm_classes } else { 0 };
         let held = if access_held { LAST_ALARM_HELD } else { 0 };
-        self.entry.last_alarm.store(u32::from(condition) | (kind as u32) << 8 | held);
-        self.entry.last_alarm_classes.store(classes as u32);
+        let class = if classes == 0 { 0 } else { classes.trailing_zeros() } << LAST_ALARM_CLASS;
+        self.entry.last_alarm.store(u32::from(condition) | (kind as u32) << 8 | held | class);
         Raised { condition, classes: Classes(classes), access_held }
     }
 
     #[inline(always)]
     fn note_rejection(&self, reason: Reason, rule: u32) {
         self.entry.last_rejection.store(reason as u32 | rule << 8);
-    }
-}
-
-/// An access being judged.
-struct Attempt<'a> {
-    case: &'a Case<'a>,
-    kind: AccessKind,
-    session: u64,
-    retry_until: u32,
-    repeat: bool,
-}
-
-impl Attempt<'_> {
-    #[inline(always)]
-    fn outcome(&self, reason: Reason, counted: bool) -> Outcome {
-        Outcome { reason, access: Some(self.kind), counted, raised: None }
-    }
-
-    /// The alarm condition: its protocols at any packet, its count for each new request (this one included).
-    #[inline(always)]
-    fn alarm(&self, cache_rejects: bool) -> u8 {
-        let (case, profile) = (self.case, self.case.profile);
-        let protocol = case.protocol_alarm(cache_rejects);
-        let counts = !self.repeat && profile.alarm_counts != 0;
-        if protocol != NO_ALARM || !counts || !case.alarm_is_due(cache_rejects) {
-            return protocol;
-        }
-        let history = &case.entry.request_history;
-        let full = history.is_full(case.now, profile.alarm_permitted, profile.alarm_window);
-        if full { condition::COUNT } else { NO_ALARM }
-    }
-
-    /// Does what was decided. Each effect has one owner, found by compare-and-swap.
-    #[inline(always)]
-    fn carry_out(&self, reason: Reason, alarm: u8, view: &View<'_>, cache: &CacheVerdict) -> Outcome {
-        let outcome = match Reason::verdict_of(reason as u32) {
-            Verdict::Pass => self.enter(reason, view),
-            Verdict::Drop => self.refuse(reason, alarm, cache),
-        };
-        if outcome.counted {
-            self.case.entry.request_history.record(self.case.now);
-            self.case.entry.requests.add(1);
-        }
-        // A repeat is no new violation, unless it is let through.
-        if outcome.counted | matches!(outcome.reason, Reason::Admitted) {
-            self.case.start_throttle(cache);
-        }
-        outcome
-    }
-
-    /// Drops the packet. Who sets the alarm bit owns the alarm and the access it holds; who sets the retry time
-    /// owns the request: the others, and the repeats that follow, are the same request.
-    #[inline(always)]
-    fn refuse(&self, reason: Reason, alarm: u8, cache: &CacheVerdict) -> Outcome {
-        let (case, entry) = (self.case, self.case.entry);
-        if self.was_admitted_meanwhile() {
-            return self.outcome(Reason::InSession, false);
-        }
-        let holds = matches!(reason, Reason::Held);
-        let owns_alarm = alarm != NO_ALARM && case.raise(if holds { HELD } else { 0 });
-        if holds && !owns_alarm {
-            return self.outcome(Reason::AlarmActive, false);
-        }
-        let until = case.now.after(case.profile.retry).0;
-        let counted = !self.repeat && entry.retry_until.replace(self.retry_until, until);
-        if counted && !holds {
-            entry.rejected.add(1);
-            case.note_rejection(reason, cache.ruling.rule());
-        }
-        let raised = if owns_alarm { Some(case.raised(alarm, self.kind, holds)) } else { None };
-        Outcome { raised, ..self.outcome(reason, counted) }
-    }
-
-    /// Whether another CPU admitted this very access while we judged: its admission may be what left us no room.
-    /// A watched protocol is stopped all the same.
-    #[inline(always)]
-    fn was_admitted_meanwhile(&self) -> bool {
-        let case = self.case;
-        case.session_is_open(case.entry.session.load()) && !case.classes.meets(case.profile.watched())
-    }
-
-    /// Opens the session, takes the judged place in the history, counts. Two simultaneous first packets are
-    /// one access: the loser of the swap finds the session open.
-    ///
-    /// An access that was held has been counted as a request: admitted + 1, requests + 0.
-    #[inline(always)]
-    fn enter(&self, reason: Reason, view: &View<'_>) -> Outcome {
-        let case = self.case;
-        let Some(opened) = self.open_session() else {
-            return self.outcome(Reason::InSession, false);
-        };
-        if case.profile.kinds & self.kind.bit() != 0 && !view.take(case.now) {
-            case.entry.session.replace(opened, 0);
-            return self.outcome(Reason::Contended, false);
-        }
-        case.entry.retry_until.store(0);
-        case.entry.admitted.add(1);
-        if matches!(reason, Reason::Redeemed) {
-            case.end_redeem();
-            return self.outcome(reason, false);
-        }
-        self.outcome(reason, !self.repeat)
-    }
-
-    /// The word of the session just opened, or `None` if another CPU opened one first.
-    #[inline(always)]
-    fn open_session(&self) -> Option<u64> {
-        let now = self.case.now;
-        let opened = u64::from(now.0) << 32 | u64::from(now.after(self.case.profile.inactivity).0);
-        self.case.entry.session.replace(self.session, opened).then_some(opened)
     }
 }

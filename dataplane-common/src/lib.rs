@@ -6,20 +6,25 @@
 //! the verifier refuses programs that could reach one.
 //!
 //! In the order in which a packet meets them: [`parse`] (bytes to headers), [`inspect`] (which security
-//! protocol), [`node`] (whose packet), [`admit`] (the law) over an [`abi::Entry`] with its [`window`]s.
-//! Beside that path: [`load`], for generated load.
+//! protocol), [`node`] (whose packet), [`admit`] (the law) over an [`abi::Entry`] and its [`abi::Ledger`], with [`window`]s of slots,
+//! [`subwindow`]s for large limits and [`rate`]s.
+//! Beside that path: [`capture`], which copies judged packets to user space, and [`load`], for generated load.
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch, core_intrinsics))]
 #![cfg_attr(target_arch = "bpf", allow(internal_features))]
 
 pub mod abi;
 pub mod admit;
+pub mod answer;
 pub mod atomic;
+pub mod capture;
 pub mod inspect;
 pub mod load;
 pub mod node;
 pub mod opaque;
 pub mod parse;
+pub mod rate;
 pub mod reason;
+pub mod subwindow;
 pub mod tick;
 pub mod window;

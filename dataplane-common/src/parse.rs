@@ -57,6 +57,8 @@ pub struct Packet {
     pub source_port: u16,
     /// Destination port.
     pub destination_port: u16,
+    /// The IP packet's length as its header states it, bytes.
+    pub length: u32,
     /// Source address.
     pub source: Address,
     /// Destination address.
@@ -154,6 +156,7 @@ impl Packet {
         (self.source_port, self.destination_port) = ((ports >> 16) as u16, ports as u16);
         let kind = forget(u32::from(self.version) << 8 | u32::from(self.ip_protocol));
         (self.version, self.ip_protocol) = ((kind >> 8) as u8, kind as u8);
+        self.length = forget(self.length);
         self.classes = Classes(
             u64::from(forget(self.classes.0 as u32)) | u64::from(forget((self.classes.0 >> 32) as u32)) << 32,
         );
@@ -187,6 +190,7 @@ fn ipv4(mut cursor: Cursor<'_>) -> Option<Packet> {
         ip_protocol: header[9],
         source_port,
         destination_port,
+        length: total as u32,
         source: Address::v4(u32::from_be_bytes([header[12], header[13], header[14], header[15]])),
         destination: Address::v4(u32::from_be_bytes([header[16], header[17], header[18], header[19]])),
         classes: inspect::by_ip_protocol(header[9]),
@@ -224,6 +228,7 @@ fn ipv6(mut cursor: Cursor<'_>) -> Option<Packet> {
         ip_protocol: header[6],
         source_port,
         destination_port,
+        length: payload as u32 + 40,
         source,
         destination,
         classes: inspect::by_ip_protocol(header[6]),

@@ -1,9 +1,10 @@
-//! Time as an entry keeps it: 32 bits of 2²⁰ ns, about a millisecond each.
+//! Time as the law reads it, in ticks of 2²⁰ ns, about a millisecond each, and as an entry keeps it: the low
+//! 32 bits of that.
 //!
 //! Binary, so that the kernel shifts instead of divides. The clock is the kernel's coarse monotonic clock,
-//! whose own step (4 ms at 250 Hz) is larger than a tick and is part of every bound. The number wraps after
-//! 52 days, so an instant is never compared alone: the question is always "how long ago" or "still ahead,
-//! by at most so much". A tick never leaves the machine and is never written to disk.
+//! whose own step (4 ms at 250 Hz) is larger than a tick and is part of every bound. What an entry keeps wraps
+//! after 52 days, so such an instant is never compared alone: the question is always "how long ago" or "still
+//! ahead, by at most so much". A tick never leaves the machine and is never written to disk.
 
 /// Nanoseconds in a tick.
 pub const TICK_NS: u64 = 1 << 20;
@@ -17,36 +18,48 @@ pub const LONGEST_AHEAD: u32 = (LONGEST_WINDOW_NS / TICK_NS / 2 * 3) as u32;
 /// How far another CPU's reading may be ahead of ours; more than that and it is old, not new.
 const SKEW: u32 = 1 << 12;
 
-/// An instant or, as a plain number, a length of time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Tick(pub u32);
+/// A reading of the clock. It does not wrap: 44 bits of it are used in five hundred years.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Tick(pub u64);
 
 impl Tick {
-    /// The instant of a clock reading. Never zero, since zero marks an empty place in an entry.
+    /// The instant of a clock reading.
     #[inline(always)]
     pub fn from_nanos(nanos: u64) -> Self {
-        let tick = (nanos >> 20) as u32;
-        Self(if tick == 0 { 1 } else { tick })
+        Self(nanos >> 20)
     }
 
-    /// This instant plus a length; never zero.
+    /// The nanoseconds at which this tick began.
     #[inline(always)]
+    pub fn nanos(self) -> u64 {
+        self.0 << 20
+    }
+
+    /// As an entry keeps it. Never zero, since zero marks an empty place there.
+    #[inline(always)]
+    pub fn stored(self) -> u32 {
+        let stored = self.0 as u32;
+        if stored == 0 { 1 } else { stored }
+    }
+
+    /// This instant plus a length, in ticks.
+    #[inline(always)]
+    #[must_use]
     pub fn after(self, length: u32) -> Self {
-        let tick = self.0.wrapping_add(length);
-        Self(if tick == 0 { 1 } else { tick })
+        Self(self.0 + u64::from(length))
     }
 
     /// Whether `deadline` (0: none) is still ahead, given that it was set at most `length` ahead, perhaps by a
     /// CPU whose clock reading is newer than ours.
     #[inline(always)]
     pub fn before(self, deadline: u32, length: u32) -> bool {
-        deadline != 0 && deadline.wrapping_sub(self.0).wrapping_sub(1) < length.wrapping_add(SKEW)
+        deadline != 0 && deadline.wrapping_sub(self.0 as u32).wrapping_sub(1) < length.wrapping_add(SKEW)
     }
 
     /// Whether `instant` is less than `length` ago; one slightly ahead of our clock is.
     #[inline(always)]
     pub fn is_within(self, instant: u32, length: u32) -> bool {
-        self.0.wrapping_sub(instant).wrapping_add(SKEW) < length.wrapping_add(SKEW)
+        (self.0 as u32).wrapping_sub(instant).wrapping_add(SKEW) < length.wrapping_add(SKEW)
     }
 }
 
@@ -69,20 +82,20 @@ const SLOT_MASK: u32 = (1 << SLOT_BITS) - 1;
 /// Whether a slot's instant is less than `window` ticks ago; one slightly ahead of our clock is.
 #[inline(always)]
 pub(crate) fn slot_is_within(slot: u32, now: Tick, window: u32) -> bool {
-    (now.0.wrapping_sub(slot).wrapping_add(SKEW) & SLOT_MASK) < window + SKEW
+    ((now.0 as u32).wrapping_sub(slot).wrapping_add(SKEW) & SLOT_MASK) < window + SKEW
 }
 
 /// Ticks from a slot's instant to `now`; 0 if the slot is (slightly) ahead of our clock.
 #[cfg(not(target_arch = "bpf"))]
 pub(crate) fn slot_age(slot: u32, now: Tick) -> u32 {
-    let age = now.0.wrapping_sub(slot) & SLOT_MASK;
+    let age = (now.0 as u32).wrapping_sub(slot) & SLOT_MASK;
     if age >= SLOT_MASK + 1 - SKEW { 0 } else { age }
 }
 
 /// Whether a slot's instant is ahead of `now`, written by a CPU whose clock reading is newer than ours.
 #[inline(always)]
 pub(crate) fn slot_is_ahead(slot: u32, now: Tick) -> bool {
-    (now.0.wrapping_sub(slot) & SLOT_MASK) > SLOT_MASK - SKEW
+    ((now.0 as u32).wrapping_sub(slot) & SLOT_MASK) > SLOT_MASK - SKEW
 }
 
 #[cfg(test)]
@@ -106,11 +119,11 @@ mod tests {
 
     #[test]
     fn deadlines_survive_the_wrap_of_the_tick() {
-        let now = Tick(u32::MAX - 2);
+        let now = Tick(u64::from(u32::MAX) - 2);
         let deadline = now.after(10);
-        assert!(now.before(deadline.0, 10) && Tick(3).before(deadline.0, 10));
-        assert!(!deadline.before(deadline.0, 10));
-        assert_ne!(Tick(u32::MAX).after(1).0, 0, "zero stays the mark of an empty place");
+        assert!(now.before(deadline.stored(), 10) && Tick(now.0 + 5).before(deadline.stored(), 10));
+        assert!(!deadline.before(deadline.stored(), 10));
+        assert_ne!(Tick(1 << 32).stored(), 0, "zero stays the mark of an empty place");
     }
 
     #[test]

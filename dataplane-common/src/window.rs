@@ -43,6 +43,13 @@ pub enum Room {
 }
 
 impl Room {
+    /// The same, on which the verifier's paths no longer differ.
+    #[inline(always)]
+    #[must_use]
+    pub fn forgotten(self) -> Self {
+        Self::from_number(forget(self as u32))
+    }
+
     #[inline(always)]
     fn from_number(number: u32) -> Self {
         match number {
@@ -53,7 +60,8 @@ impl Room {
     }
 }
 
-/// A place in the ring: index and lap.
+/// A place in the ring: index and lap. A slot keeps two bits of the lap; the position keeps 28, so that a CPU which
+/// was stopped between two steps does not take a much later lap for its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Place {
     index: u32,
@@ -70,7 +78,7 @@ pub struct View<'a> {
 impl Place {
     #[inline(always)]
     fn from_word(word: u32) -> Self {
-        Self { index: word & 0xf, lap: word >> 4 & 3 }
+        Self { index: word & 0xf, lap: word >> 4 }
     }
 
     #[inline(always)]
@@ -81,7 +89,7 @@ impl Place {
     #[inline(always)]
     fn next(self) -> Self {
         if self.index + 1 >= SLOTS as u32 {
-            Self { index: 0, lap: (self.lap + 1) & 3 }
+            Self { index: 0, lap: self.lap.wrapping_add(1) }
         } else {
             Self { index: self.index + 1, lap: self.lap }
         }
@@ -92,13 +100,13 @@ impl Place {
     fn back(self, count: u32) -> Self {
         let distance = self.index.wrapping_sub(count);
         let wrapped = distance >> 31;
-        Self { index: distance.wrapping_add(wrapped * SLOTS as u32), lap: self.lap.wrapping_sub(wrapped) & 3 }
+        Self { index: distance.wrapping_add(wrapped * SLOTS as u32), lap: self.lap.wrapping_sub(wrapped) }
     }
 
     /// The mark of a slot written in this lap. Lap 0 writes 1, so that a zeroed ring is one lap behind.
     #[inline(always)]
     fn mark(self) -> u32 {
-        (self.lap + 1) & 3
+        self.lap.wrapping_add(1) & 3
     }
 }
 
@@ -118,7 +126,7 @@ impl View<'_> {
     /// `permitted` above [`SLOTS`] is judged as [`SLOTS`]: user space refuses to configure it.
     #[inline(always)]
     pub fn room(&self, now: Tick, permitted: u32, window: u32) -> Room {
-        Room::from_number(forget(self.room_number(now, permitted, window)))
+        Room::from_number(self.room_number(now, permitted, window)).forgotten()
     }
 
     #[inline(always)]
@@ -149,7 +157,7 @@ impl View<'_> {
             None => 0,
         };
         let ahead = newest != 0 && slot_is_ahead(instant_of(newest), now);
-        let instant = if ahead { instant_of(newest) } else { now.0 & ((1 << SLOT_BITS) - 1) };
+        let instant = if ahead { instant_of(newest) } else { now.0 as u32 & ((1 << SLOT_BITS) - 1) };
         // A slot is zero only if it was never written.
         let instant = if instant == 0 { 1 } else { instant };
         if !slot.replace(self.free, instant << 2 | self.place.mark()) {
@@ -171,6 +179,10 @@ impl History {
     fn look(&self) -> Option<View<'_>> {
         let place = Place::from_word(self.position.load());
         let free = self.slot(place.index)?.load();
+        // What was read belongs to this lap only if the others have not gone on meanwhile.
+        if self.position.load() != place.word() {
+            return None;
+        }
         if mark_of(free) == place.mark() {
             self.position.replace(place.word(), place.next().word());
             return None;
@@ -192,7 +204,8 @@ impl History {
     /// Whether one more would make more than `permitted` in the window. Contention counts as full.
     #[inline(always)]
     pub fn is_full(&self, now: Tick, permitted: u32, window: u32) -> bool {
-        match self.view() {
+        // The second look is past what another CPU had just taken.
+        match self.look().or_else(|| self.look()) {
             Some(view) => view.room(now, permitted, window) != Room::Free,
             None => true,
         }
@@ -227,6 +240,12 @@ impl History {
         self.ages(now).filter(|age| *age < window).count() as u32
     }
 
+    /// Forgets everything. For an entry that is about to be another device's.
+    #[cfg(not(target_arch = "bpf"))]
+    pub fn clear(&self) {
+        self.slots.iter().chain([&self.position]).for_each(|word| word.store(0));
+    }
+
     /// Re-dates what is older than `age` to exactly that age, so that it stays old when instants wrap.
     ///
     /// To be called at least every few days on entries of idle devices; harmless at any time.
@@ -235,7 +254,7 @@ impl History {
         for word in &self.slots {
             let slot = word.load();
             if slot != 0 && crate::tick::slot_age(instant_of(slot), now) > age {
-                let instant = now.0.wrapping_sub(age) & ((1 << SLOT_BITS) - 1);
+                let instant = (now.0 as u32).wrapping_sub(age) & ((1 << SLOT_BITS) - 1);
                 // A failed swap means that the slot was just written: it is not old.
                 word.replace(slot, if instant == 0 { 1 } else { instant } << 2 | mark_of(slot));
             }
@@ -243,6 +262,8 @@ impl History {
     }
 }
 
+#[cfg(test)]
+mod schedules;
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -315,12 +336,13 @@ mod tests {
 
     #[test]
     fn idle_for_thirteen_days_looks_recent_unless_kept_old() {
-        let wrap = 1u32 << SLOT_BITS;
+        let wrap = 1u64 << SLOT_BITS;
         let ring = History::default();
         assert!(ring.record(Tick(1000)));
         assert!(ring.is_full(Tick(1000 + wrap), 1, 60), "the aliasing that keep_old is there for");
-        ring.keep_old(Tick(1000 + wrap / 2), wrap / 4);
-        ring.keep_old(Tick(1000 + wrap), wrap / 4);
+        let age = 1 << (SLOT_BITS - 2);
+        ring.keep_old(Tick(1000 + wrap / 2), age);
+        ring.keep_old(Tick(1000 + wrap), age);
         assert!(!ring.is_full(Tick(1000 + wrap), 1, 60));
         assert!(admit(&ring, Tick(1000 + wrap), 1, 60));
         assert!(ring.is_full(Tick(1001 + wrap), 1, 60), "and the ring goes on as before");

@@ -8,16 +8,25 @@
 
 mod model {
     mod bench;
+    mod compile;
     mod device;
     mod draw;
+    mod findings;
+    mod frame;
     mod law;
+    mod meters;
     mod policy;
 
     mod alarms;
+    mod break_glass;
     mod examples;
+    mod large_limits;
     mod limits;
     mod random;
+    mod rates;
     mod requests;
     mod sessions;
     mod several_cpus;
+    mod shadow;
+    mod strangers;
 }

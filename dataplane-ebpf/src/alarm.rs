@@ -38,7 +38,11 @@ pub fn send(ctx: &XdpContext, side: Side, judgement: &Judgement, raised: Raised)
         (*record).classes = raised.classes.0;
         (*record).kind = kind as u8;
         (*record).access_held = u8::from(raised.access_held);
-        (*record).carried = load_frame(ctx, (&raw mut (*record).frame).cast(), length);
+        (*record).carried = match judgement.unenforced {
+            // The frame passes as it is: there is nothing to deliver later.
+            Some(_) => 0,
+            None => load_frame(ctx, (&raw mut (*record).frame).cast(), length),
+        };
     }
     place.submit(0);
 }

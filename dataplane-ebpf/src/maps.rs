@@ -7,10 +7,17 @@ use core::{hint::black_box, ptr::addr_of};
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf},
+    programs::XdpContext,
 };
 use weir_dataplane_common::{
-    abi::{AddressKey, Entry, PROFILES, Profile, Settings},
+    abi::{
+        AddressKey, Entry, Ledger, PROFILES, Profile, RULES, STRANGER_PROFILE, STRANGER_RATES, Settings, Switches,
+    },
+    admit::Shadow,
+    answer::{Answer, Reply, limit::Limit},
+    atomic::Word64,
+    capture::{Filter, Record, loss::LOSSES},
     node::Tables,
     reason::REASONS,
 };
@@ -21,9 +28,21 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 #[map]
 static ENTRIES: Array<Entry> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// What combinations of policies mean. Written before an entry names them, never changed while one does.
+/// Their ledgers, with the same indices: what only accesses touch.
 #[map]
-static PROFILE_TABLE: Array<Profile> = Array::with_max_entries(PROFILES, 0);
+static LEDGERS: Array<Ledger> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What an operator has switched.
+#[map]
+static SWITCHES: Array<Switches> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// When the new strangers of each interface are paid for.
+#[map]
+static STRANGER_RATE: Array<Word64> = Array::with_max_entries(STRANGER_RATES, 0);
+
+/// What combinations of policies mean; behind them, what strangers are judged by. Written before an entry names them, never changed while one does.
+#[map]
+static PROFILE_TABLE: Array<Profile> = Array::with_max_entries(STRANGER_PROFILE + 1, 0);
 
 /// Entries of devices whose addresses are in no pool. Written by user space only.
 #[map]
@@ -33,6 +52,14 @@ static UNPOOLED: HashMap<AddressKey, u32> = HashMap::with_max_entries(1, 0);
 #[map]
 static REASON_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASONS as u32, 0);
 
+/// On a node that only watches: what would have been dropped, by reason.
+#[map]
+static SHADOW_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(REASONS as u32, 0);
+
+/// What policies in shadow would have dropped, by profile and place.
+#[map]
+static RULE_SHADOWS: PerCpuArray<u64> = PerCpuArray::with_max_entries(PROFILES * RULES as u32, 0);
+
 /// Alarms on their way to user space, with their held frames.
 #[map]
 pub static ALARMS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
@@ -40,6 +67,38 @@ pub static ALARMS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// Alarms that found the ring full. The entry's alarm bit stays, so the agent finds them.
 #[map]
 static LOST_ALARMS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// What is to be copied, in a program that captures. Written by user space before that program is put in place.
+#[map]
+static CAPTURE_FILTER: Array<Filter> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Copies on their way to user space. The private copy, which is never captured from, has no room for any.
+#[map]
+pub static CAPTURES: RingBuf = RingBuf::with_byte_size(if cfg!(feature = "replay") { 1 << 12 } else { 1 << 20 }, 0);
+
+/// Where a copy is put together: too large for the stack.
+#[map]
+static CAPTURE_SCRATCH: PerCpuArray<Record> = PerCpuArray::with_max_entries(1, 0);
+
+/// Packets that were wanted and not copied, by [`weir_dataplane_common::capture::loss`].
+#[map]
+static CAPTURE_LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LOSSES, 0);
+
+/// The program that answers, in its only place; empty where nothing is answered.
+#[map]
+static ANSWERS: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// How many answers the node may still send.
+#[map]
+static ANSWER_LIMIT: Array<Limit> = Array::with_max_entries(1, 0);
+
+/// Where an answer is put together: too large for the stack.
+#[map]
+static ANSWER_ROOM: PerCpuArray<Reply> = PerCpuArray::with_max_entries(1, 0);
+
+/// What became of packets that could have been answered, by the numbers of [`Answer`].
+#[map]
+static ANSWER_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Answer::ALL.len() as u32, 0);
 
 /// The clock of the private copy, ns.
 #[cfg(feature = "replay")]
@@ -65,18 +124,35 @@ pub fn settings() -> &'static Settings {
     black_box(&SETTINGS)
 }
 
-/// The kernel's side of [`Tables`].
-pub struct Kernel;
+/// The kernel's side of [`Tables`], for a packet that came in on this interface.
+pub struct Kernel<'c> {
+    pub ctx: &'c XdpContext,
+}
 
-impl Tables for Kernel {
+impl Tables for Kernel<'_> {
     #[inline(always)]
     fn entry(&self, index: u32) -> Option<&Entry> {
         ENTRIES.get(index)
     }
 
     #[inline(always)]
+    fn ledger(&self, index: u32) -> Option<&Ledger> {
+        LEDGERS.get(index)
+    }
+
+    #[inline(always)]
     fn profile(&self, number: u32) -> Option<&Profile> {
         PROFILE_TABLE.get(number)
+    }
+
+    #[inline(always)]
+    fn switches(&self) -> Option<&Switches> {
+        SWITCHES.get(0)
+    }
+
+    #[inline(always)]
+    fn stranger_rate(&self) -> Option<&Word64> {
+        STRANGER_RATE.get(self.ctx.ingress_ifindex() as u32 % STRANGER_RATES)
     }
 
     #[inline(always)]
@@ -92,10 +168,67 @@ pub fn count(reason: u32) {
     add_one(&REASON_COUNTS, reason);
 }
 
+/// Counts what a node that only watches would have dropped.
+#[inline(always)]
+pub fn count_unenforced(reason: u32) {
+    add_one(&SHADOW_COUNTS, reason);
+}
+
+/// Counts what a policy in shadow would have dropped.
+#[inline(always)]
+pub fn count_shadow(profile: u32, shadow: Shadow) {
+    add_one(&RULE_SHADOWS, profile.wrapping_mul(RULES as u32).wrapping_add(shadow.place()));
+}
+
 /// Counts an alarm that found the ring full.
 #[inline(always)]
 pub fn count_lost_alarm() {
     add_one(&LOST_ALARMS, 0);
+}
+
+/// Counts a packet that was wanted and not copied.
+#[inline(always)]
+pub fn count_lost_copy(loss: u32) {
+    add_one(&CAPTURE_LOSSES, loss);
+}
+
+/// What is to be copied.
+#[inline(always)]
+pub fn capture_filter() -> Option<&'static Filter> {
+    CAPTURE_FILTER.get(0)
+}
+
+/// Where this CPU puts a copy together.
+#[inline(always)]
+pub fn capture_scratch() -> Option<*mut Record> {
+    CAPTURE_SCRATCH.get_ptr_mut(0)
+}
+
+/// Goes on as the answering program, if it is there; otherwise returns.
+#[inline(always)]
+pub fn call_answer(ctx: &XdpContext) {
+    // SAFETY: nothing of this program needs to be dropped.
+    unsafe { ANSWERS.tail_call(ctx, 0) }
+}
+
+/// The limit of answers.
+#[inline(always)]
+pub fn answer_limit() -> Option<&'static Limit> {
+    ANSWER_LIMIT.get(0)
+}
+
+/// Where this CPU puts an answer together.
+#[inline(always)]
+pub fn answer_room() -> Option<&'static mut Reply> {
+    let room = ANSWER_ROOM.get_ptr_mut(0)?;
+    // SAFETY: the room is this CPU's own, programs are not preempted by themselves, and each asks once.
+    Some(unsafe { &mut *room })
+}
+
+/// Counts what became of an answer.
+#[inline(always)]
+pub fn count_answer(answer: Answer) {
+    add_one(&ANSWER_COUNTS, answer as u32);
 }
 
 #[inline(always)]

@@ -1,5 +1,7 @@
 //! What can go wrong between weir and the kernel, said so that an operator knows what to do.
 
+use std::path::PathBuf;
+
 /// An error of the data plane.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -56,6 +58,72 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
     },
+    /// Another XDP program is on the interface.
+    #[error("cannot attach to {interface}: another XDP program is attached, {program}; {advice}")]
+    Occupied {
+        /// The interface.
+        interface: String,
+        /// Number and, where it has one, name of the program.
+        program: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The kernel says nothing about an interface.
+    #[error("asking the kernel about interface {interface} failed: {cause}; may this process use netlink?")]
+    Interface {
+        /// The interface.
+        interface: String,
+        /// The kernel's answer.
+        cause: String,
+    },
+    /// There is no BPF file system to pin to.
+    #[error(
+        "{} is no BPF file system, so nothing can be pinned there: `mount -t bpf bpf {}` makes it one; \
+         with pin = false in [node] the program is not pinned, and ends with the agent",
+        .0.display(), .0.display()
+    )]
+    NoBpffs(PathBuf),
+    /// What is pinned has maps of another layout than this code knows.
+    #[error(
+        "{} was pinned by a weir with ABI version {found}; this weir has version {needed} and cannot use it. \
+         `weir node detach {node}` removes it, and the interfaces stand open until this node has started; or run the \
+         old weir",
+        directory.display()
+    )]
+    PinnedAbi {
+        /// Where it is pinned.
+        directory: PathBuf,
+        /// The version that is pinned.
+        found: u32,
+        /// The version of this code.
+        needed: u32,
+        /// The node.
+        node: String,
+    },
+    /// Another agent runs this node.
+    #[error(
+        "an agent of node {node:?} is running{}; end it first",
+        process.map(|process| format!(" (process {process})")).unwrap_or_default()
+    )]
+    NodeRuns {
+        /// The node.
+        node: String,
+        /// The other process, if the kernel tells.
+        process: Option<u32>,
+    },
+    /// Something went wrong with what is pinned.
+    #[error("{}: {operation} failed: {cause}", path.display())]
+    Pins {
+        /// What it was about.
+        path: PathBuf,
+        /// What was tried.
+        operation: &'static str,
+        /// The kernel's answer.
+        cause: String,
+    },
+    /// Packets cannot be captured, or the capture cannot be ended as it should.
+    #[error("capturing: {0}")]
+    Capture(String),
     /// A map operation failed.
     #[error("map {map}: {operation} failed: {cause}")]
     Map {

@@ -1,21 +1,35 @@
 //! The loaded program and its maps: load, attach, inject, read.
 //!
-//! One [`Gate`] is one node's program. Dropping it detaches the program and frees the maps. Nothing here
-//! knows devices or policies.
+//! One [`Gate`] is one node's program. Dropping it detaches the program and frees the maps, unless they are pinned
+//! ([`Gate::load_pinned`]). Nothing here knows devices or policies.
 
-use std::{os::fd::AsFd, sync::Arc};
+mod attach;
+mod contents;
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use aya::{
     Ebpf, EbpfLoader, Pod,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{ProgramError, TestRun, TestRunAttrs, TestRunOptions, Xdp, XdpMode},
+    maps::{Map, MapData, RingBuf},
+    programs::{ProgramError, ProgramFd, TestRun, TestRunAttrs, TestRunOptions, Xdp},
 };
-use weir_dataplane_common::{
-    abi::{AddressKey, Profile, Settings, Side},
-    reason::{REASONS, Reason},
+use weir_dataplane_common::abi::{Settings, Side};
+
+use crate::{
+    Error, Found, Pins, answers,
+    capture::Capturing,
+    entries::{Entries, Maps},
+    generator::context,
+    object,
+    pins::{Held, Layout, Object},
+    ring::AlarmRing,
 };
 
-use crate::{Error, entries::Entries, generator::context, object, ring::AlarmRing};
+pub(crate) use attach::attach_error;
 
 /// The least room for alarms in the ring, bytes.
 pub const SMALLEST_RING: u32 = 4096;
@@ -51,8 +65,17 @@ unsafe impl<T: Copy + 'static> Pod for Plain<T> {}
 
 /// A loaded program with its maps.
 pub struct Gate {
+    // Dropped first: it puts the live program back in its place.
+    capturing: Option<Capturing>,
     ebpf: Ebpf,
     entries: Arc<Entries>,
+    /// What is pinned, if anything is to be.
+    pinned: Option<Held>,
+    /// Attachments of a gate that pins nothing.
+    links: Vec<Object>,
+    options: Options,
+    /// The ring of alarms, once it has gone to its reader.
+    alarms: Option<OwnedFd>,
 }
 
 /// The program that judges frames of a side.
@@ -83,6 +106,31 @@ pub fn missing_capabilities() -> Vec<&'static str> {
     NEEDED.iter().filter(|(bit, _)| !has(*bit)).map(|(_, name)| *name).collect()
 }
 
+/// Entries, or bytes, of the maps whose size is decided here and not by the program.
+fn sizes(options: &Options) -> [(&'static str, u32); 4] {
+    [
+        ("ENTRIES", options.entries),
+        ("LEDGERS", options.entries),
+        ("UNPOOLED", options.unpooled.max(1)),
+        ("ALARMS", options.ring_bytes),
+    ]
+}
+
+/// The maps that are shared as memory, with this many entries.
+fn shared_memory(ebpf: &Ebpf, entries: u32) -> Result<Entries, Error> {
+    let fd = |name: &'static str| match ebpf.map(name) {
+        Some(Map::Array(data)) => Ok(data.fd().as_fd()),
+        _ => Err(no_map(name)),
+    };
+    let maps = Maps { entries: fd("ENTRIES")?, ledgers: fd("LEDGERS")?, switches: fd("SWITCHES")? };
+    Entries::map(&maps, entries)
+}
+
+fn check_rights() -> Result<(), Error> {
+    let missing = missing_capabilities();
+    if missing.is_empty() { Ok(()) } else { Err(Error::NotPermitted { missing }) }
+}
+
 impl Gate {
     /// Loads the live program.
     ///
@@ -92,65 +140,63 @@ impl Gate {
         Self::load_object(object::live()?, options)
     }
 
+    /// Loads the live program over what is pinned for this node, or over new maps that are pinned when the gate is
+    /// attached. A gate loaded so leaves everything in place when it is dropped.
+    ///
+    /// The order of a start: load, write what the entries are to hold, [`Gate::attach`] each interface, then
+    /// [`Gate::detach_others`]. An agent killed in between leaves the old program at work over the old maps.
+    ///
+    /// # Errors
+    /// As [`Gate::load`]; [`Error::NoBpffs`], [`Error::PinnedAbi`], [`Error::NodeRuns`], [`Error::Pins`].
+    pub fn load_pinned(options: &Options, pins: &Pins) -> Result<(Self, Found), Error> {
+        let object = object::live()?;
+        check_rights()?;
+        let shapes = object::maps(object, &sizes(options))?;
+        let (held, found) = Held::take(pins, &shapes, Layout::of(&options.settings))?;
+        let mut options = *options;
+        options.settings.strangers_seed = held.layout.strangers_seed;
+        let set = held.set();
+        let paths = shapes.iter().map(|shape| (shape.name.as_str(), set.join(&shape.name))).collect();
+        Ok((Self { pinned: Some(held), ..Self::load_over(object, &options, paths)? }, found))
+    }
+
     /// Loads a program built from the same source in another way: the private copy, or the bench's variants.
     ///
     /// # Errors
     /// As [`Gate::load`].
     pub fn load_object(object: &[u8], options: &Options) -> Result<Self, Error> {
-        let missing = missing_capabilities();
-        if !missing.is_empty() {
-            return Err(Error::NotPermitted { missing });
-        }
+        check_rights()?;
+        Self::load_over(object, options, Vec::new())
+    }
+
+    /// Loads over the maps pinned at these paths; one that is not there is made and pinned.
+    pub(crate) fn load_over(
+        object: &[u8],
+        options: &Options,
+        paths: Vec<(&str, PathBuf)>,
+    ) -> Result<Self, Error> {
         let settings = Plain(options.settings);
-        let mut ebpf = EbpfLoader::new()
-            .override_global("SETTINGS", &settings, true)
-            .map_max_entries("ENTRIES", options.entries)
-            .map_max_entries("UNPOOLED", options.unpooled.max(1))
-            .map_max_entries("ALARMS", options.ring_bytes)
-            .load(object)
-            .map_err(|error| Error::Load(Box::new(error)))?;
+        let mut loader = EbpfLoader::new();
+        loader.override_global("SETTINGS", &settings, true);
+        for (map, entries) in sizes(options) {
+            loader.map_max_entries(map, entries);
+        }
+        for (map, path) in paths {
+            loader.map_pin_path(map, path);
+        }
+        let mut ebpf = loader.load(object).map_err(|error| Error::Load(Box::new(error)))?;
         for side in [Side::Access, Side::Network] {
             load_program(&mut ebpf, program_of(side))?;
         }
-        let Some(Map::Array(data)) = ebpf.map("ENTRIES") else { return Err(no_map("ENTRIES")) };
-        let entries = Arc::new(Entries::map(data.fd().as_fd(), options.entries)?);
-        Ok(Self { ebpf, entries })
+        answers::install(&mut ebpf, &options.settings)?;
+        let entries = Arc::new(shared_memory(&ebpf, options.entries)?);
+        let (links, options) = (Vec::new(), *options);
+        Ok(Self { capturing: None, ebpf, entries, pinned: None, links, options, alarms: None })
     }
 
     /// The entries, shared with the kernel.
     pub fn entries(&self) -> Arc<Entries> {
         self.entries.clone()
-    }
-
-    /// Attaches the program of `side` to an interface, by its name in this network namespace.
-    ///
-    /// # Errors
-    /// [`Error::NoInterface`], [`Error::Attach`].
-    pub fn attach(&mut self, interface: &str, side: Side, mode: Mode) -> Result<(), Error> {
-        let (xdp_mode, name) = match mode {
-            Mode::Native => (XdpMode::Driver, "native"),
-            Mode::Generic => (XdpMode::Skb, "generic"),
-        };
-        let attached = xdp(&mut self.ebpf, program_of(side))?.attach(interface, xdp_mode);
-        attached.map(drop).map_err(|error| attach_error(interface, mode, name, &error))
-    }
-
-    /// Writes a profile that no entry names.
-    ///
-    /// # Errors
-    /// [`Error::Map`].
-    pub fn write_profile(&mut self, number: u32, profile: &Profile) -> Result<(), Error> {
-        let mut table: Array<_, Plain<Profile>> = typed(&mut self.ebpf, "PROFILE_TABLE")?;
-        table.set(number, Plain(*profile), 0).map_err(|error| map_error("PROFILE_TABLE", "writing", &error))
-    }
-
-    /// Leads an address outside the pools to an entry.
-    ///
-    /// # Errors
-    /// [`Error::Map`], also when the table is full.
-    pub fn put_unpooled(&mut self, key: AddressKey, entry: u32) -> Result<(), Error> {
-        let mut table: HashMap<_, Plain<AddressKey>, u32> = typed(&mut self.ebpf, "UNPOOLED")?;
-        table.insert(Plain(key), entry, 0).map_err(|error| map_error("UNPOOLED", "adding", &error))
     }
 
     /// The ring of alarms; there is one reader, so it is given once.
@@ -159,31 +205,13 @@ impl Gate {
     /// [`Error::Map`] if it was taken before.
     pub fn take_alarms(&mut self) -> Result<AlarmRing, Error> {
         let map = self.ebpf.take_map("ALARMS").ok_or_else(|| no_map("ALARMS"))?;
+        if let Map::RingBuf(data) = &map {
+            let shared = data.fd().as_fd().try_clone_to_owned();
+            self.alarms = Some(shared.map_err(|error| map_error("ALARMS", "sharing", &error))?);
+        }
         let ring =
             RingBuf::<MapData>::try_from(map).map_err(|error| map_error("ALARMS", "opening", &error))?;
         Ok(AlarmRing::new(ring))
-    }
-
-    /// Packets by reason, summed over CPUs.
-    ///
-    /// # Errors
-    /// [`Error::Map`].
-    pub fn reason_counts(&mut self) -> Result<Vec<(Reason, u64)>, Error> {
-        let table: PerCpuArray<_, u64> = typed(&mut self.ebpf, "REASON_COUNTS")?;
-        debug_assert!(table.len() as usize == REASONS);
-        Reason::ALL
-            .iter()
-            .map(|reason| Ok((*reason, sum(&table, "REASON_COUNTS", *reason as u32)?)))
-            .collect()
-    }
-
-    /// Alarms that found the ring full.
-    ///
-    /// # Errors
-    /// [`Error::Map`].
-    pub fn lost_alarms(&mut self) -> Result<u64, Error> {
-        let table: PerCpuArray<_, u64> = typed(&mut self.ebpf, "LOST_ALARMS")?;
-        sum(&table, "LOST_ALARMS", 0)
     }
 
     /// Runs a frame once through the live program as if it had come in on `ifindex`; what the program passes
@@ -199,8 +227,16 @@ impl Gate {
             attrs: TestRunAttrs::new().xdp_live_frames(1),
             ..TestRunOptions::new()
         };
-        let run = xdp(&mut self.ebpf, program_of(side))?.test_run(options);
+        let run = xdp(self.judging(), program_of(side))?.test_run(options);
         run.map(drop).map_err(|error| test_run_error(frame, &error))
+    }
+
+    /// What judges at present: the capturing program, or else the live one.
+    fn judging(&mut self) -> &mut Ebpf {
+        match &mut self.capturing {
+            Some(capturing) => capturing.gate().ebpf(),
+            None => &mut self.ebpf,
+        }
     }
 
     /// Instructions the verifier processed for the more costly of the two programs (goal P11).
@@ -216,6 +252,45 @@ impl Gate {
             most = most.max(info.verified_instruction_count().unwrap_or(u32::MAX));
         }
         Ok(most)
+    }
+
+    /// The kernel's number of this gate's own program of a side.
+    pub(crate) fn program_id(&mut self, side: Side) -> Result<u32, Error> {
+        let info = xdp(&mut self.ebpf, program_of(side))?.info();
+        Ok(info.map_err(|error| Error::Load(Box::new(error)))?.id())
+    }
+
+    /// A handle on this gate's own program of a side.
+    pub(crate) fn program_fd(&mut self, side: Side) -> Result<ProgramFd, Error> {
+        let own = xdp(&mut self.ebpf, program_of(side))?.fd().and_then(|own| Ok(own.try_clone()?));
+        own.map_err(|error| Error::Load(Box::new(error)))
+    }
+
+    /// The attachments of this gate.
+    pub(crate) fn links(&self) -> Result<Vec<Object>, Error> {
+        match &self.pinned {
+            Some(held) => Ok(held.pins.links()?.into_iter().map(|link| link.link).collect()),
+            None => self
+                .links
+                .iter()
+                .map(Object::another)
+                .collect::<Result<_, _>>()
+                .map_err(|error| Error::Capture(format!("an attachment cannot be shared: {error}"))),
+        }
+    }
+
+    /// The capture under way.
+    pub(crate) fn capturing(&mut self) -> &mut Option<Capturing> {
+        &mut self.capturing
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The ring of alarms, once it has gone to its reader.
+    pub(crate) fn alarms_taken(&self) -> Option<&OwnedFd> {
+        self.alarms.as_ref()
     }
 
     pub(crate) fn ebpf(&mut self) -> &mut Ebpf {
@@ -248,40 +323,8 @@ fn last_lines(log: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-pub(crate) fn attach_error(interface: &str, mode: Mode, name: &'static str, error: &ProgramError) -> Error {
-    if matches!(error, ProgramError::UnknownInterface { .. }) {
-        return Error::NoInterface(interface.to_owned());
-    }
-    let advice = match (kernel_answer(error), mode) {
-        (Some(libc::EBUSY | libc::EEXIST), _) => {
-            "another XDP program is attached (see `ip link`): end what attached it, or give weir another interface"
-        }
-        (Some(libc::EOPNOTSUPP), Mode::Native) => {
-            "its driver has no native XDP: set xdp_mode = \"generic\", which is slower, or use another interface"
-        }
-        (_, Mode::Native) => {
-            "the driver may not take native XDP as the interface is set up now, for example with so large an \
-             MTU (`dmesg` may say more); xdp_mode = \"generic\" is slower and works everywhere"
-        }
-        (_, Mode::Generic) => "`dmesg` may say more",
-    };
-    Error::Attach { interface: interface.to_owned(), mode: name, cause: with_sources(error), advice }
-}
-
-/// The error number at the root of an error.
-fn kernel_answer(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(answer) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
-            return Some(answer);
-        }
-        cause = error.source();
-    }
-    None
-}
-
 /// An error with its causes, which aya keeps in the chain.
-fn with_sources(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -291,7 +334,7 @@ fn with_sources(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn typed<'e, T>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<T, Error>
+pub(crate) fn typed<'e, T>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<T, Error>
 where
     T: TryFrom<&'e mut Map>,
     T::Error: std::error::Error,
@@ -300,12 +343,7 @@ where
     T::try_from(map).map_err(|error| map_error(name, "opening", &error))
 }
 
-fn sum(table: &PerCpuArray<&mut MapData, u64>, name: &'static str, index: u32) -> Result<u64, Error> {
-    let values = table.get(&index, 0).map_err(|error| map_error(name, "reading", &error))?;
-    Ok(values.iter().sum())
-}
-
-fn no_map(map: &'static str) -> Error {
+pub(crate) fn no_map(map: &'static str) -> Error {
     Error::Map { map, operation: "finding", cause: "the object has no such map, or it was taken".to_owned() }
 }
 
@@ -320,31 +358,6 @@ pub(crate) fn test_run_error(frame: &[u8], error: &ProgramError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
-
-    fn refused(mode: Mode, answer: i32) -> String {
-        let io_error = io::Error::from_raw_os_error(answer);
-        let call = aya::sys::SyscallError { call: "bpf_link_create", io_error };
-        attach_error("eth7", mode, "native", &ProgramError::SyscallError(call)).to_string()
-    }
-
-    #[test]
-    fn a_refused_attachment_names_the_interface_the_kernels_answer_and_what_to_do() {
-        let taken = refused(Mode::Native, libc::EBUSY);
-        assert!(taken.contains("eth7") && taken.contains("os error 16"), "{taken}");
-        assert!(taken.contains("another XDP program is attached"), "{taken}");
-        let lacking = refused(Mode::Native, libc::EOPNOTSUPP);
-        assert!(lacking.contains("xdp_mode = \"generic\""), "{lacking}");
-        let generic = refused(Mode::Generic, libc::EINVAL);
-        assert!(!generic.contains("generic\""), "nothing to fall back to: {generic}");
-    }
-
-    #[test]
-    fn an_interface_that_is_not_there_is_no_matter_of_modes() {
-        let unknown = ProgramError::UnknownInterface { name: "eth7".to_owned() };
-        let error = attach_error("eth7", Mode::Native, "native", &unknown);
-        assert!(matches!(error, Error::NoInterface(name) if name == "eth7"));
-    }
 
     #[test]
     fn of_the_verifiers_log_the_last_lines_are_shown() {

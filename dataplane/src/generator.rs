@@ -64,7 +64,7 @@ impl Generator {
     pub fn attach(&mut self, interface: &str) -> Result<(), Error> {
         load_program(&mut self.ebpf, RECEIVER)?;
         let attached = xdp(&mut self.ebpf, RECEIVER)?.attach(interface, XdpMode::Driver);
-        attached.map(drop).map_err(|error| attach_error(interface, Mode::Native, "native", &error))
+        attached.map(drop).map_err(|error| attach_error(interface, Mode::Native, &error))
     }
 
     /// Sets the sources of the frames to come.

@@ -1,10 +1,10 @@
 //! Which address is which entry.
 //!
 //! A gateway owns its address pools, so a pooled IPv4 address or IPv6 /64 is an index: one memory access in
-//! the kernel. Addresses outside the pools go through a hash to entries behind the pools. The layout is
-//! fixed when the program is loaded.
+//! the kernel. Addresses outside the pools go through a hash to entries behind the pools, and behind these are the
+//! strangers' places, if strangers are judged one by one. The layout is fixed when the program is loaded.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, ops::Range};
 
 use ipnet::IpNet;
 use weir_dataplane_common::{
@@ -17,12 +17,19 @@ use crate::Error;
 /// The most entries a node may have: 3 GiB of them.
 pub const MOST_ENTRIES: u64 = 16 << 20;
 
+/// The most places strangers may have; their number is a power of two.
+pub const MOST_STRANGERS: u32 = 1 << 20;
+
+const SECOND_NS: u32 = 1_000_000_000;
+
 /// Where the entries of a node's addresses lie.
 #[derive(Clone, Debug)]
 pub struct Layout {
     pools: Vec<Pool>,
     unpooled: u32,
-    total: u32,
+    /// Entries of devices, the strangers' places not counted.
+    devices: u32,
+    strangers: Option<StrangerTable>,
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +45,20 @@ pub enum Place {
     Pooled(u32),
     /// Through the hash, to an entry yet to be chosen.
     Unpooled(AddressKey),
+}
+
+/// A table in which strangers are judged one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrangerTable {
+    /// Places: a power of two, up to [`MOST_STRANGERS`].
+    pub places: u32,
+    /// New strangers that an interface may bring in a second, at least one, with a second's burst.
+    pub new_per_second: u32,
+    /// Whether a stranger for whom there is no place passes.
+    pub pass_when_full: bool,
+    /// Decides which stranger has which places. Drawn at random for live traffic, so that nobody can aim at a place;
+    /// a pinned table keeps the seed it was made with.
+    pub seed: u64,
 }
 
 /// What a node does with packets that are nobody's access.
@@ -77,17 +98,48 @@ impl Layout {
                 return Err(Error::Layout(format!("{count} {family} pools; a node holds {POOLS}")));
             }
         }
-        Ok(Self { pools: laid_out, unpooled, total: next as u32 + unpooled })
+        Ok(Self { pools: laid_out, unpooled, devices: next as u32 + unpooled, strangers: None })
+    }
+
+    /// With a table of strangers behind the devices.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] for a number of places or a rate that the kernel cannot work with.
+    pub fn with_strangers(mut self, table: StrangerTable) -> Result<Self, Error> {
+        let StrangerTable { places, new_per_second, .. } = table;
+        if !places.is_power_of_two() || places > MOST_STRANGERS {
+            return Err(Error::Layout(format!(
+                "{places} places for strangers; their number is a power of two up to {MOST_STRANGERS}"
+            )));
+        }
+        if new_per_second == 0 {
+            return Err(Error::Layout(
+                "no new stranger in a second; at least one has to be let in".to_owned(),
+            ));
+        }
+        if u64::from(self.devices) + u64::from(places) > MOST_ENTRIES {
+            return Err(Error::Layout(format!(
+                "{} devices and {places} strangers need more than {MOST_ENTRIES} entries",
+                self.devices
+            )));
+        }
+        self.strangers = Some(table);
+        Ok(self)
     }
 
     /// Entries in all, at least one.
     pub fn entries(&self) -> u32 {
-        self.total.max(1)
+        self.strangers().end.max(1)
     }
 
     /// The entries for addresses outside the pools.
-    pub fn unpooled(&self) -> std::ops::Range<u32> {
-        self.total - self.unpooled..self.total
+    pub fn unpooled(&self) -> Range<u32> {
+        self.devices - self.unpooled..self.devices
+    }
+
+    /// The strangers' places; none if strangers are not judged one by one.
+    pub fn strangers(&self) -> Range<u32> {
+        self.devices..self.devices + self.strangers.map_or(0, |table| table.places)
     }
 
     /// Where an address leads. All addresses of an IPv6 /64 lead to one place.
@@ -127,6 +179,13 @@ impl Layout {
         settings.drop_unknown = strangers.drop_unknown.into();
         settings.drop_unparsable = strangers.drop_unparsable.into();
         settings.drop_unsolicited = strangers.drop_unsolicited.into();
+        if let Some(table) = &self.strangers {
+            settings.strangers = table.places;
+            settings.strangers_first = self.devices;
+            settings.pass_when_full = table.pass_when_full.into();
+            settings.stranger_cost = SECOND_NS / table.new_per_second;
+            settings.strangers_seed = table.seed;
+        }
         settings
     }
 }
@@ -208,6 +267,36 @@ mod tests {
         assert_eq!(place(&layout, "2001:db8:45:7:ffff::"), Place::Pooled(65536 + 7));
         assert_eq!(layout.unpooled(), 131_072..131_082);
         assert!(matches!(place(&layout, "192.0.2.1"), Place::Unpooled(_)));
+    }
+
+    fn table(places: u32) -> StrangerTable {
+        StrangerTable { places, new_per_second: 1000, pass_when_full: true, seed: 7 }
+    }
+
+    #[test]
+    fn strangers_have_places_behind_all_devices() {
+        let layout = Layout::new(&nets(&["10.45.0.0/24"]), 10).expect("a layout");
+        assert!(layout.strangers().is_empty(), "unless they are asked for");
+        let layout = layout.with_strangers(table(64)).expect("a layout");
+        assert_eq!((layout.unpooled(), layout.strangers(), layout.entries()), (256..266, 266..330, 330));
+        let settings = layout.settings(&[], Strangers::default());
+        assert_eq!((settings.strangers, settings.strangers_first), (64, 266));
+        assert_eq!((settings.stranger_cost, settings.pass_when_full), (1_000_000, 1));
+        assert_eq!(settings.strangers_seed, 7);
+    }
+
+    #[test]
+    fn a_table_of_strangers_that_the_kernel_cannot_work_with_is_refused() {
+        let refused = |pool: &str, table| {
+            let layout = Layout::new(&nets(&[pool]), 0).expect("a layout");
+            layout.with_strangers(table).expect_err("refused").to_string()
+        };
+        for places in [0, 3, MOST_STRANGERS * 2] {
+            assert!(refused("10.45.0.0/24", table(places)).contains("power of two"), "{places}");
+        }
+        let none = StrangerTable { new_per_second: 0, ..table(1) };
+        assert!(refused("10.45.0.0/24", none).contains("at least one"));
+        assert!(refused("10.0.0.0/8", table(1)).contains("more than"));
     }
 
     #[test]

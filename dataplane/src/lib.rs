@@ -7,6 +7,8 @@
 //!
 //! Needs Linux 5.18, `CAP_BPF`, `CAP_PERFMON` and `CAP_NET_ADMIN`, and nothing of the kind to compile.
 
+mod answers;
+pub mod capture;
 pub mod clock;
 pub mod entries;
 mod error;
@@ -14,7 +16,9 @@ pub mod gate;
 pub mod generator;
 pub mod layout;
 pub mod measure;
+pub mod netlink;
 mod object;
+pub mod pins;
 pub mod raw;
 pub mod replay;
 pub mod ring;
@@ -25,3 +29,4 @@ pub mod traffic;
 pub use error::Error;
 pub use gate::{Gate, Mode};
 pub use layout::Layout;
+pub use pins::{Found, Pins};

@@ -11,14 +11,14 @@ use std::{
 };
 
 use aya::{
-    maps::{Map, MapData},
+    maps::{Map, MapData, PerCpuArray},
     programs::{ProgramError, TestRun, TestRunOptions, Xdp},
 };
-use weir_dataplane_common::abi::Side;
+use weir_dataplane_common::{abi::Side, answer::LONGEST as LONGEST_REPLY, reason::Reason};
 
 use crate::{
     Error, Gate,
-    gate::{program_of, test_run_error},
+    gate::{map_error, program_of, test_run_error},
 };
 
 /// What the kernel made of a program.
@@ -42,6 +42,33 @@ impl Gate {
         let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() };
         let run = self.program(side)?.test_run(options).map_err(|error| test_run_error(frame, &error))?;
         Ok((run.return_value, run.duration))
+    }
+
+    /// Runs a frame once through the program of a side; what it returned (an XDP action) and what it made of the
+    /// frame.
+    ///
+    /// # Errors
+    /// [`Error::TestRun`].
+    pub fn run_once(&self, side: Side, frame: &[u8]) -> Result<(u32, Vec<u8>), Error> {
+        let mut left = vec![0; frame.len() + LONGEST_REPLY];
+        let options =
+            TestRunOptions { data_in: Some(frame), data_out: Some(&mut left), ..TestRunOptions::new() };
+        let run = self.program(side)?.test_run(options).map_err(|error| test_run_error(frame, &error))?;
+        left.truncate(run.data_size_out as usize);
+        Ok((run.return_value, left))
+    }
+
+    /// Packets that one CPU judged so.
+    ///
+    /// # Errors
+    /// [`Error::Map`].
+    pub fn count_on(&self, cpu: usize, reason: Reason) -> Result<u64, Error> {
+        const MAP: &str = "REASON_COUNTS";
+        let map = self.ebpf_ref().map(MAP).ok_or(Error::NotBuilt)?;
+        let counts: PerCpuArray<&MapData, u64> =
+            PerCpuArray::try_from(map).map_err(|error| map_error(MAP, "opening", &error))?;
+        let counts = counts.get(&(reason as u32), 0).map_err(|error| map_error(MAP, "reading", &error))?;
+        Ok(counts.get(cpu).copied().unwrap_or(0))
     }
 
     /// The size of the program of a side.

@@ -1,9 +1,10 @@
 //! The BPF objects inside this binary.
 
+use aya_obj::EbpfSectionKind;
 use object::{Object, ObjectSection, ObjectSymbol};
 use weir_dataplane_common::abi::ABI_VERSION;
 
-use crate::Error;
+use crate::{Error, pins::MapShape};
 
 macro_rules! include_bytes_aligned {
     ($path:literal) => {{
@@ -41,6 +42,25 @@ fn checked(object: Option<&'static [u8]>) -> Result<&'static [u8], Error> {
     let object = object.ok_or(Error::NotBuilt)?;
     let found = abi_version(object);
     if found == Some(ABI_VERSION) { Ok(object) } else { Err(Error::Abi { found, needed: ABI_VERSION }) }
+}
+
+/// The maps that an object asks for, with these sizes instead of its own; without those that hold its own data.
+pub(crate) fn maps(object: &[u8], sizes: &[(&str, u32)]) -> Result<Vec<MapShape>, Error> {
+    let object = aya_obj::Object::parse(object).map_err(|error| Error::Load(Box::new(error)))?;
+    let shape = |(name, map): (&String, &aya_obj::Map)| {
+        let size = sizes.iter().find(|(sized, _)| sized == name).map(|(_, size)| *size);
+        MapShape {
+            name: name.clone(),
+            kind: map.map_type(),
+            key: map.key_size(),
+            value: map.value_size(),
+            entries: size.unwrap_or(map.max_entries()),
+            flags: map.map_flags(),
+        }
+    };
+    let is_map =
+        |map: &aya_obj::Map| matches!(map.section_kind(), EbpfSectionKind::Maps | EbpfSectionKind::BtfMaps);
+    Ok(object.maps.iter().filter(|(_, map)| is_map(map)).map(shape).collect())
 }
 
 /// The value of the object's `WEIR_ABI_VERSION`.

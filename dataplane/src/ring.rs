@@ -110,6 +110,7 @@ mod tests {
             side: Side::Network as u8,
             kind: AccessKind::Trigger as u8,
             access_held: 1,
+            padding: 0,
             classes: Classes::of(Class::Esp).0,
             frame: [0; HELD_FRAME],
         };

@@ -9,7 +9,11 @@ use aya::{
 };
 use weir_dataplane_common::reason::Reason;
 
-use crate::{Error, entries::Entries, gate::map_error};
+use crate::{
+    Error,
+    entries::{Entries, Maps},
+    gate::map_error,
+};
 
 /// The maps of a running gate.
 pub struct Running {
@@ -34,7 +38,9 @@ impl Running {
         let entries = find(&maps, "ENTRIES")?;
         let count =
             entries.info().map_err(|error| map_error("ENTRIES", "asking about", &error))?.max_entries();
-        let entries = Entries::map_read_only(entries.fd(), count)?;
+        let (ledgers, switches) = (find(&maps, "LEDGERS")?, find(&maps, "SWITCHES")?);
+        let maps_of = Maps { entries: entries.fd(), ledgers: ledgers.fd(), switches: switches.fd() };
+        let entries = Entries::map_read_only(&maps_of, count)?;
         let reasons = PerCpuArray::try_from(Map::PerCpuArray(find(&maps, "REASON_COUNTS")?))
             .map_err(|error| map_error("REASON_COUNTS", "opening", &error))?;
         Ok(Self { entries, reasons })

@@ -75,6 +75,15 @@ impl Cable {
         };
         let near = end(near, side.interface().to_owned(), 1);
         let far = end(far, format!("node{node}"), 2);
+        let cable = Self { near, far };
+        cable.lay_again()?;
+        Ok(cable)
+    }
+
+    /// Lays a cable that was taken away once more: other interfaces, with the same names and addresses. Ports opened
+    /// before stay with the old ones.
+    pub fn lay_again(&self) -> Result<()> {
+        let Self { near, far } = self;
         far.namespace.ip(&format!(
             "link add {} address {} numtxqueues 1 numrxqueues 1 type veth \
              peer name {} address {} numtxqueues 1 numrxqueues 1 netns {}\nlink set {0} up",
@@ -84,8 +93,12 @@ impl Cable {
             near.mac,
             near.namespace.name(),
         ))?;
-        near.namespace.ip(&format!("link set {} up", near.interface))?;
-        Ok(Self { near, far })
+        near.namespace.ip(&format!("link set {} up", near.interface))
+    }
+
+    /// Takes the cable away: both interfaces are gone.
+    pub fn take_away(&self) -> Result<()> {
+        self.near.namespace.ip(&format!("link delete {}", self.near.interface))
     }
 
     /// A port at the far end, whose frames go to the node.

@@ -39,6 +39,8 @@ pub struct Settings {
     pub protocol_alarm_hold: Duration,
     /// Every device has an IPv6 address beside its IPv4 address; for dual-stack worlds.
     pub dual_stack: bool,
+    /// More of the `[node]` section, and sections of the node behind it, as TOML.
+    pub node: &'static str,
     /// The policies, as `[[policy]]` tables.
     pub policies: String,
     /// Devices bound on every node, with their subscription: type (`None`: the HSS does not know it) and
@@ -56,6 +58,7 @@ impl Settings {
             on_outage: "deny",
             protocol_alarm_hold: Duration::from_secs(5),
             dual_stack: false,
+            node: "",
             policies: String::new(),
             devices: vec![(Some("meter"), vec![1, 2])],
         }
@@ -214,14 +217,16 @@ fn node_file(world: &World, settings: &Settings, node: usize) -> String {
     }
     let mut file = format!(
         "[node]\nname = \"node-{node}\"\nstream_socket = \"{directory}/stream.sock\"\n\
-         metrics = \"127.0.0.1:{NODE_METRICS}\"\naccess_interfaces = [\"access0\"]\n\
-         network_interfaces = [\"network0\"]\npools = {pools:?}\nunpooled_devices = 16\n\
+         local_socket = \"{directory}/node-{node}.sock\"\nmetrics = \"127.0.0.1:{NODE_METRICS}\"\n\
+         access_interfaces = [\"access0\"]\nnetwork_interfaces = [\"network0\"]\npools = {pools:?}\nunpooled_devices = 16\n\
          application_servers = {servers:?}\ninactivity = \"{}ms\"\n\
-         report_interval = \"50ms\"\nalarm_timeout = \"{}ms\"\non_outage = \"{}\"\n\n\
+         report_interval = \"50ms\"\nalarm_timeout = \"{}ms\"\non_outage = \"{}\"\n\
+         pin = false\nstate_dir = \"{directory}/state-{node}\"\n{}\n\n\
          [node.alarm]\nlimit = {limit}\nwindow = \"{}ms\"\nprotocols = [\"esp\"]\n\n",
         settings.inactivity.as_millis(),
         settings.alarm_timeout.as_millis(),
         settings.on_outage,
+        settings.node,
         window.as_millis(),
     );
     for number in (1..).take(settings.devices.len()) {

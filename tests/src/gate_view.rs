@@ -7,7 +7,7 @@ use std::fmt;
 use anyhow::{Context, Result, ensure};
 use weir_dataplane::{clock, running::Running};
 use weir_dataplane_common::{
-    abi::{ALARM_ACTIVE, Control, Entry, HELD, NOT_M2M, REDEEM, STATUS_REJECT, STATUS_THROTTLED},
+    abi::{ALARM_ACTIVE, Control, Entry, HELD, Ledger, NOT_M2M, REDEEM, STATUS_REJECT, STATUS_THROTTLED},
     reason::Reason,
     tick::LONGEST_AHEAD,
 };
@@ -75,8 +75,10 @@ impl GateView {
 
     /// An entry.
     pub fn entry(&self, index: u32) -> Result<EntryView> {
-        let entry = self.running.entries().get(index as usize);
-        Ok(EntryView::read(entry.with_context(|| format!("there is no entry {index}"))?))
+        let (entries, place) = (self.running.entries(), index as usize);
+        let both = entries.get(place).zip(entries.ledgers().get(place));
+        let (entry, ledger) = both.with_context(|| format!("there is no entry {index}"))?;
+        Ok(EntryView::read(entry, ledger))
     }
 }
 
@@ -104,10 +106,10 @@ impl Tally {
 }
 
 impl EntryView {
-    fn read(entry: &Entry) -> Self {
+    fn read(entry: &Entry, ledger: &Ledger) -> Self {
         let control = Control(entry.control.load());
         let now = clock::now();
-        let until = entry.rejected_until.load();
+        let until = ledger.rejected_until.load();
         Self {
             requests: entry.requests.load(),
             admitted: entry.admitted.load(),

@@ -23,6 +23,7 @@ pub mod forecast;
 pub mod gate_view;
 pub mod http;
 pub mod metrics;
+pub mod mount;
 pub mod names;
 pub mod namespace;
 pub mod packet;

@@ -23,6 +23,7 @@ use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::mount;
 use crate::names::WorldName;
 
 /// How long a process may take to end after SIGTERM before it is killed.
@@ -38,6 +39,8 @@ pub enum Remnant {
     Process(Arc<OwnedFd>),
     /// A network namespace, by its `ip netns` name.
     Namespace(String),
+    /// A file system mounted on this directory.
+    Mount(PathBuf),
     /// A directory with all that is in it.
     Directory(PathBuf),
 }
@@ -48,7 +51,8 @@ impl Remnant {
         match self {
             Self::Process(_) => 0,
             Self::Namespace(_) => 1,
-            Self::Directory(_) => 2,
+            Self::Mount(_) => 2,
+            Self::Directory(_) => 3,
         }
     }
 
@@ -56,6 +60,7 @@ impl Remnant {
         match self {
             Self::Process(process) => end(process, PATIENCE),
             Self::Namespace(name) => remove_namespace(name),
+            Self::Mount(path) => mount::unmount(path),
             Self::Directory(path) => remove_directory(path),
         }
     }
@@ -196,6 +201,7 @@ pub fn sweep_orphans() -> Result<Vec<String>> {
     }
     let directories = std::env::temp_dir();
     for name in orphans_in(&directories)? {
+        mount::unmount_below(&directories.join(&name))?;
         remove_directory(&directories.join(&name))?;
         swept.push(name);
     }

@@ -17,5 +17,6 @@ mod faults {
     mod restarts;
     mod ring;
     mod sessions;
+    mod strangers;
     mod subscribers;
 }

@@ -4,19 +4,22 @@
 //! `commands`. What it must not do: decide anything about a packet or a device.
 
 mod admin_client;
+mod capture;
 mod commands;
 mod config;
 mod daemon;
 mod doctor;
 mod load;
+mod local_client;
 mod log;
 mod replay;
+mod socket_client;
 mod table;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{alarm, check, control, device, inspect, node, policy, subscriber, up};
+use commands::{alarm, audit, check, control, device, inspect, node, policy, subscriber, up};
 
 /// Packet-path admission for machine traffic in operator networks.
 #[derive(Debug, Parser)]
@@ -39,11 +42,14 @@ enum Command {
     Policy(policy::Policy),
     Subscriber(subscriber::Subscriber),
     Alarm(alarm::Alarm),
+    Capture(commands::capture::Capture),
+    Audit(audit::Audit),
     Check(check::Check),
     Doctor(commands::doctor::Doctor),
     Inspect(inspect::Inspect),
     Load(commands::load::Load),
     Replay(commands::replay::Replay),
+    Reasons(commands::reasons::Reasons),
 }
 
 impl Command {
@@ -56,11 +62,14 @@ impl Command {
             Self::Policy(policy) => ask(policy.run()),
             Self::Subscriber(subscriber) => ask(subscriber.run()),
             Self::Alarm(alarm) => ask(alarm.run()),
+            Self::Capture(capture) => ask(capture.run()),
+            Self::Audit(audit) => ask(audit.run()),
             Self::Check(check) => check.run(),
             Self::Doctor(doctor) => doctor.run(),
             Self::Inspect(inspect) => inspect.run(),
             Self::Load(load) => load.run(),
             Self::Replay(replay) => replay.run(),
+            Self::Reasons(reasons) => reasons.run(),
         }
     }
 }

@@ -105,9 +105,9 @@ fn policies_and_subscribers_are_set_shown_and_deleted() {
 #[test]
 fn what_control_refuses_is_said_in_its_words() {
     let control = control();
-    let toml = "id = 1\naccess_limit = { limit = 15, window = \"1m\" }\naction = \"reject\"\n";
+    let toml = "id = 1\naccess_limit = { limit = 1024, window = \"1m\" }\naction = \"reject\"\n";
     let refused = control.refused(&["policy", "set", &control.file("too-much.toml", toml)]);
-    assert!(refused.contains("access_limit.limit") && refused.contains("at most 14"), "{refused}");
+    assert!(refused.contains("access_limit.limit") && refused.contains("at most 1023"), "{refused}");
     let refused = control.refused(&["policy", "set", &control.file("no.json", "{\"id\": 1, \"limt\": 2}")]);
     assert!(refused.contains("no.json") && refused.contains("limt"), "{refused}");
     let refused = control.refused(&["subscriber", "set", DEVICE, "--type", "meter", "--policies", "7"]);
@@ -121,12 +121,16 @@ fn nothing_is_a_table_with_a_heading_only() {
     let control = control();
     assert_eq!(control.done(&["alarm", "list"]).lines().count(), 1);
     assert!(control.done(&["node", "list"]).starts_with("NODE  CONNECTED"));
+    assert_eq!(control.done(&["audit", "list", "--node", "pgw-1"]).lines().count(), 1);
 }
 
 #[test]
-fn without_control_the_error_says_so() {
+fn where_nobody_listens_the_error_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let (code, _, err) = weir(&directory.path().join("admin.sock"), &["device", "list"]);
     assert_eq!(code, Some(1));
     assert!(err.starts_with("control is not running, or "), "{err}");
+    let (code, _, err) = weir(&directory.path().join("node.sock"), &["node", "status"]);
+    assert_eq!(code, Some(1));
+    assert!(err.starts_with("the node is not running, or ") && err.contains("node.local_socket"), "{err}");
 }

@@ -32,7 +32,7 @@ fn a_faulty_file_has_each_fault_on_a_line_of_standard_error() {
     let text = std::fs::read_to_string(EXAMPLE).unwrap();
     std::fs::write(
         &file,
-        text.replace("inactivity = \"10s\"", "inactivity = \"10\"").replace("xdp_mode", "mode"),
+        text.replacen("inactivity = \"10s\"", "inactivity = \"10\"", 1).replace("xdp_mode", "mode"),
     )
     .unwrap();
     let (code, out, err) = check(&file);

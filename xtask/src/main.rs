@@ -6,12 +6,13 @@
 //! | `setup.rs` | what a machine needs; `toolchain.rs` chooses the BPF compiler among what `survey.rs` finds |
 //! | `linker.rs`, `packages.rs` | bpf-linker and Debian packages |
 //! | `ebpf.rs` | the BPF objects |
-//! | `test.rs`, `demo.rs`, `bench.rs`, `lint.rs`, `deny.rs` | the commands of these names, `audit` in the last |
+//! | `test.rs`, `demo.rs`, `bench.rs`, `lint.rs`, `docs.rs`, `deny.rs` | the commands of these names, `audit` in the last |
 //! | `process.rs`, `version.rs` | running programs, comparing versions |
 
 mod bench;
 mod demo;
 mod deny;
+mod docs;
 mod ebpf;
 mod linker;
 mod lint;
@@ -46,6 +47,8 @@ enum Task {
     Bench(bench::Options),
     /// Check format, clippy, documentation, dependencies; no blobs in git
     Lint,
+    /// Write the documents that are made from the source
+    Docs,
     /// Look up known vulnerabilities of the dependencies
     Audit,
 }
@@ -69,6 +72,7 @@ fn run(task: &Task) -> Result<()> {
         Task::Demo(options) => demo::run(&workspace, options),
         Task::Bench(options) => bench::run(&workspace, options),
         Task::Lint => lint::run(&workspace),
+        Task::Docs => docs::run(&workspace),
         Task::Audit => deny::audit(&workspace),
     }
 }

@@ -70,6 +70,17 @@ fn ensure_ip(packages: &mut Packages) -> Result<()> {
     Ok(())
 }
 
+/// What the tests need beside the build; some of them fail without it, and say so.
+pub fn prepare_tests() {
+    if find_program("tshark").is_some() {
+        return;
+    }
+    let why = "a reader of captures that is not weir's own, for the tests";
+    if let Err(error) = Packages::default().install(&["tshark"], why) {
+        say(&format!("  {error:#}"));
+    }
+}
+
 /// The compiler to use, and all that are there.
 fn ensure_compiler(workspace: &Workspace, packages: &mut Packages) -> Result<(Compiler, Vec<Compiler>)> {
     let mut facts = Facts {

@@ -7,8 +7,12 @@ use std::collections::HashSet;
 
 use weir_dataplane::ring::{AlarmCondition, KernelAlarm};
 use weir_dataplane_common::{
-    abi::{ALARM_UNSEEN, AccessKind, Control, Entry, HELD, LAST_ALARM_HELD, REDEEM, condition},
+    abi::{
+        ALARM_UNSEEN, ALARM_WORD, AccessKind, Control, HELD, LAST_ALARM_CLASS, LAST_ALARM_HELD, REDEEM,
+        condition,
+    },
     inspect::Classes,
+    subwindow::{self, SubWindows},
     tick::window_ticks,
 };
 use weir_proto::v1::{self, from_node::Message as Up};
@@ -37,7 +41,7 @@ impl<K: Kernel> Core<K> {
         }
         let cause = Cause {
             condition: alarm.condition,
-            requests: self.requests(alarm.condition, entry, now),
+            requests: self.requests(alarm.condition, device, now),
             kind: alarm.kind,
             access_held: alarm.access_held,
         };
@@ -56,8 +60,13 @@ impl<K: Kernel> Core<K> {
         lost.into_iter().filter_map(|device| self.sweep_up(device, now)).collect()
     }
 
-    /// Every second: old frames go, unanswered alarms are decided as configured.
+    /// Every second: old frames go, unanswered alarms are decided as configured, and statuses follow the world's
+    /// clock if it has moved against the node's.
     pub fn time_passes(&mut self, now: Instant) {
+        self.follow_clock(now);
+        if let Some(strangers) = &mut self.strangers {
+            strangers.look(&self.kernel, now.tick);
+        }
         self.alarms.forget_old_frames(now.tick);
         for device in self.alarms.overdue(now.tick, self.config.alarm_timeout) {
             self.figures.outages_decided += 1;
@@ -69,22 +78,27 @@ impl<K: Kernel> Core<K> {
 
     fn sweep_up(&mut self, device: DeviceNumber, now: Instant) -> Option<Up> {
         let entry = self.entry(device);
-        let (last, classes) = (entry.last_alarm.load(), entry.last_alarm_classes.load());
+        let last = entry.last_alarm.load();
         if !entry::notice_alarm(entry) {
             return None;
         }
-        let condition = match Classes(u64::from(classes)).iter().next() {
-            Some(class) if last as u8 == condition::PROTOCOL => AlarmCondition::Protocol(class),
-            _ => AlarmCondition::Count,
-        };
-        let cause = Cause {
-            condition,
-            requests: self.requests(condition, entry, now),
-            kind: AccessKind::from_number((last >> 8) as u8).unwrap_or(AccessKind::Packet),
-            access_held: last & LAST_ALARM_HELD != 0,
-        };
+        let cause = self.cause_as_written(device, last, now);
         self.figures.alarms_swept += 1;
         self.take_up(device, cause, None, now)
+    }
+
+    /// The cause that the kernel wrote into the entry, where there is no record.
+    pub(super) fn cause_as_written(&self, device: DeviceNumber, last_alarm: u32, now: Instant) -> Cause {
+        let condition = match Classes(1 << (last_alarm >> LAST_ALARM_CLASS & 63)).iter().next() {
+            Some(class) if last_alarm as u8 == condition::PROTOCOL => AlarmCondition::Protocol(class),
+            _ => AlarmCondition::Count,
+        };
+        Cause {
+            condition,
+            requests: self.requests(condition, device, now),
+            kind: AccessKind::from_number((last_alarm >> 8) as u8).unwrap_or(AccessKind::Packet),
+            access_held: last_alarm & LAST_ALARM_HELD != 0,
+        }
     }
 
     fn take_up(
@@ -100,10 +114,21 @@ impl<K: Kernel> Core<K> {
     }
 
     /// Requests in the alarm's window. More than it permits by definition, which a full history cannot tell.
-    fn requests(&self, condition: AlarmCondition, entry: &Entry, now: Instant) -> u32 {
+    fn requests(&self, condition: AlarmCondition, device: DeviceNumber, now: Instant) -> u32 {
         let Some((permitted, window)) = self.config.alarm_limit() else { return 0 };
-        let requests = entry.request_history.count_within(now.tick, window_ticks(window.as_nanos() as u64));
+        let (ledger, window) = (self.ledger(device), window_ticks(window.as_nanos() as u64));
+        let requests = if self.counts_by_words(device) {
+            let word = SubWindows(ledger.words()[ALARM_WORD].load());
+            word.at(subwindow::number(now.tick, window)).sum()
+        } else {
+            ledger.requests.count_within(now.tick, window)
+        };
         if condition == AlarmCondition::Count { requests.max(permitted + 1) } else { requests }
+    }
+
+    /// Whether a device's ledger holds words where it might hold its last requests.
+    fn counts_by_words(&self, device: DeviceNumber) -> bool {
+        self.profile(Control(self.entry(device).control.load()).profile()).by_words != 0
     }
 
     /// A device's alarm as it is said now: the cause as it was, the counts as they are.
@@ -112,7 +137,9 @@ impl<K: Kernel> Core<K> {
         let entry = &self.kernel.entries()[self.devices.entry(device) as usize];
         self.counts[device].read(entry);
         let id = self.devices.id(device);
-        let counts = self.counts[device].message(id, entry, now);
+        let ledger = &self.kernel.ledgers()[self.devices.entry(device) as usize];
+        let profile = self.profile(Control(entry.control.load()).profile());
+        let counts = self.counts[device].message(id, ledger, profile, now);
         let alarm_id =
             v1::AlarmId { node: self.config.name.clone(), boot: self.boot.clone(), sequence: alarm.sequence };
         // Read after the counts: an access that `on_outage` let through is among the admissions, and is not to be

@@ -6,19 +6,30 @@
 use std::collections::HashSet;
 
 use weir_dataplane_common::{
-    abi::{Control, NOT_M2M, Profile, STATUS_REJECT, STATUS_THROTTLED, action},
+    abi::{Control, LAST_ALARM_HELD, NOT_M2M, Profile, STATUS_REJECT, STATUS_THROTTLED, action},
     tick::{LONGEST_AHEAD, Tick},
 };
 use weir_proto::v1::{self, from_node::Message as Up};
 
 use super::{Core, Kernel, Snapshot};
 use crate::{
+    alarms::Phase,
     devices::DeviceNumber,
     entry::{self, Fate, Instruction},
+    known_good::{Keep, Record},
     profile,
     time::Instant,
     translate,
 };
+
+/// What an update did that was not refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// What it says stands.
+    Stands,
+    /// Something newer stood already.
+    Outdated,
+}
 
 /// A profile that an entry is about to name.
 struct Chosen {
@@ -32,6 +43,7 @@ impl<K: Kernel> Core<K> {
     pub(super) fn begin_snapshot(&mut self, welcome: &v1::Welcome, now: Instant) -> Vec<Up> {
         self.revisions.clear();
         self.synced = false;
+        self.keep.push(Keep::SnapshotBegins);
         self.snapshot = Some(Snapshot { remaining: welcome.snapshot_entries, named: HashSet::new() });
         self.finish_snapshot(now)
     }
@@ -39,12 +51,16 @@ impl<K: Kernel> Core<K> {
     /// Takes an update; its result, and what follows from a snapshot that it completes.
     pub(super) fn update(&mut self, update: &v1::CacheUpdate, now: Instant) -> Vec<Up> {
         let refused = match self.apply(update, now) {
-            Ok(()) => {
+            Ok(effect) => {
                 self.figures.updates_applied += 1;
+                if effect == Effect::Stands {
+                    self.keep.push(Keep::Record(self.record_of(update)));
+                }
                 String::new()
             }
             Err(reason) => {
                 self.figures.updates_refused += 1;
+                self.keep.push(Keep::Named(update.device.clone()));
                 reason
             }
         };
@@ -59,11 +75,11 @@ impl<K: Kernel> Core<K> {
     }
 
     /// A device bound elsewhere is none of our business, and no error. A refused update changes nothing.
-    fn apply(&mut self, update: &v1::CacheUpdate, now: Instant) -> Result<(), String> {
-        let Some(device) = self.devices.number_of(&update.device) else { return Ok(()) };
+    pub(super) fn apply(&mut self, update: &v1::CacheUpdate, now: Instant) -> Result<Effect, String> {
+        let Some(device) = self.devices.number_of(&update.device) else { return Ok(Effect::Stands) };
         let known = self.revisions.get(&device).copied();
         if known.is_some_and(|known| update.revision < known) {
-            return Ok(());
+            return Ok(Effect::Outdated);
         }
         let fate = self.fate(device, update, known == Some(update.revision));
         let chosen = self.profile_for(update)?;
@@ -79,12 +95,23 @@ impl<K: Kernel> Core<K> {
             generation: update.revision as u16,
         };
         self.write(device, instruction, now);
+        self.remember_status(device, status);
         self.revisions.insert(device, update.revision);
         match fate {
             Fate::Unchanged => tracing::debug!(update.revision, "{}", update.explanation),
             _ => tracing::info!(update.revision, ?fate, "{}", update.explanation),
         }
-        Ok(())
+        Ok(Effect::Stands)
+    }
+
+    /// What an applied update leaves standing, for the next start: also for a device that is not bound here now and
+    /// may be then.
+    fn record_of(&self, update: &v1::CacheUpdate) -> Record {
+        let device = self.devices.number_of(&update.device);
+        let rejected = device
+            .filter(|device| self.alarms.get(*device).is_some_and(|alarm| alarm.phase == Phase::Rejected));
+        let alarm = rejected.map_or(0, |device| self.entry(device).last_alarm.load() & !LAST_ALARM_HELD);
+        Record::of(update, alarm)
     }
 
     /// What an update says of the alarm that the device has now. One that names another alarm says nothing of
@@ -107,8 +134,10 @@ impl<K: Kernel> Core<K> {
         let profile =
             profile::compile(Some(&policies), &config.kinds, &config.timings, config.alarm.as_ref())
                 .map_err(|misfit| misfit.to_string())?;
-        let assigned =
-            self.profiles.take(&profile).ok_or("more distinct combinations of policies than a node holds")?;
+        let Some(assigned) = self.profiles.take(&profile) else {
+            self.figures.profiles_full += 1;
+            return Err("more distinct combinations of policies than a node holds".to_owned());
+        };
         if assigned.is_new
             && let Err(reason) = self.kernel.write_profile(assigned.number, &profile)
         {
@@ -123,7 +152,9 @@ impl<K: Kernel> Core<K> {
         // Until its alarm is answered, an allowed device raises no other.
         let quiet = instruction.fate == Fate::Unchanged && self.alarms.is_allowed(device);
         let instruction = Instruction { not_m2m: instruction.not_m2m || quiet, ..instruction };
-        let replaced = entry::write(self.entry(device), &instruction, now.tick);
+        let named = Control(self.entry(device).control.load()).profile();
+        let profiles = [self.profile(named), self.profile(instruction.profile)];
+        let replaced = entry::write(self.pair(device), &instruction, profiles, now.tick);
         self.profiles.give_back(replaced.profile());
         match instruction.fate {
             Fate::Unchanged => {}
@@ -141,12 +172,14 @@ impl<K: Kernel> Core<K> {
         let complete = self.snapshot.take_if(|snapshot| snapshot.remaining == 0);
         let Some(snapshot) = complete else { return Vec::new() };
         self.synced = true;
+        self.keep.push(Keep::SnapshotComplete);
         let mut messages = Vec::new();
         for device in (0..self.devices.len()).filter(|device| !snapshot.named.contains(device)) {
             let control = Control(self.entry(device).control.load());
             if control.profile() != 0 || control.has(NOT_M2M | STATUS_THROTTLED | STATUS_REJECT) {
                 self.write(device, Instruction::nothing_cached(control.generation()), now);
             }
+            self.statuses.remove(&device);
             if self.alarms.reopen(device, now.tick) {
                 messages.extend(self.alarm_message(device, now));
             }
@@ -158,7 +191,7 @@ impl<K: Kernel> Core<K> {
 /// An instant, at most so much ahead: the law takes a throttle's end that lies further ahead than the throttle's
 /// window for one long past, and control's clock may be ahead of ours.
 fn earlier(until: Tick, length: u32, now: Tick) -> Tick {
-    if until.0.wrapping_sub(now.0) > length { now.after(length) } else { until }
+    until.min(now.after(length))
 }
 
 fn throttle_window(profile: &Profile) -> u32 {

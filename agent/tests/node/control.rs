@@ -9,7 +9,12 @@ fn access_limit(permitted: u32) -> v1::AccessLimit {
 }
 
 fn policy(id: u32, rule: Rule, action: Action) -> v1::Policy {
-    v1::Policy { id, rule: Some(rule), kinds: vec![], action: Some(v1::Action { action: Some(action) }) }
+    v1::Policy {
+        id,
+        rule: Some(rule),
+        action: Some(v1::Action { action: Some(action) }),
+        ..v1::Policy::default()
+    }
 }
 
 pub const REJECT: Action = Action::Reject(v1::Nothing {});

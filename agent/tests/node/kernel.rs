@@ -8,9 +8,9 @@ use weir_dataplane::{
     tables::MemoryTables,
 };
 use weir_dataplane_common::{
-    abi::{AccessKind, Control, Entry, Profile, Settings, Side, condition},
+    abi::{AccessKind, Control, Entry, Ledger, Profile, Settings, Side, Switches, condition},
     admit::Outcome,
-    node::{Judgement, judge},
+    node::{Judgement, Tables, judge},
     parse::Cursor,
     reason::Verdict,
     tick::Tick,
@@ -93,22 +93,29 @@ impl Kernel for MemoryKernel {
         &self.tables.entries
     }
 
+    fn ledgers(&self) -> &[Ledger] {
+        &self.tables.ledgers
+    }
+
+    fn switches(&self) -> &Switches {
+        &self.tables.switches
+    }
+
+    fn read_profile(&mut self, number: u32) -> Result<Profile, String> {
+        Ok(self.tables.profile(number).copied().unwrap_or_default())
+    }
+
     fn write_profile(&mut self, number: u32, profile: &Profile) -> Result<(), String> {
         if let Some(reason) = &self.refuses_profiles {
             return Err(reason.clone());
         }
-        let profiles = &mut self.tables.profiles;
-        let place = number as usize;
-        if place >= profiles.len() {
-            profiles.resize(place + 1, Profile::default());
-        }
-        if profiles[place] != *profile {
+        if self.tables.profile(number) != Some(profile) {
             let named = |entry: &Entry| number != 0 && Control(entry.control.load()).profile() == number;
             assert!(
                 !self.tables.entries.iter().any(named),
                 "profile {number} changes while an entry names it"
             );
-            profiles[place] = *profile;
+            self.tables.write_profile(number, profile);
         }
         Ok(())
     }

@@ -6,7 +6,8 @@
 //! draws a [`life`] and compares the node with a slow [`model`] of what it should believe.
 //!
 //! In the order of a packet's consequences: the worked examples of the requirements, what becomes of an alarm,
-//! alarms that found the ring full, alarms that nobody answers, streams that come and go, updates.
+//! alarms that found the ring full, alarms that nobody answers, streams that come and go, updates; and what an
+//! operator's hand does past all of that ([`glass`]).
 
 mod control;
 mod kernel;
@@ -17,9 +18,14 @@ mod world;
 mod answers;
 mod counts;
 mod examples;
+mod glass;
+mod known_good;
 mod outage;
+mod policies;
 mod profiles;
 mod random;
 mod ring;
+mod strangers;
 mod streams;
+mod takeover;
 mod updates;

@@ -44,7 +44,7 @@ fn compiled(policies: &[Drawn]) -> Profile {
                 Restriction::Accesses(Limit { permitted, window: Duration::from_secs(60) })
             }
         };
-        Policy { id, restriction, kinds: vec![], action: Action::Reject }
+        Policy::new(id, restriction, Action::Reject)
     };
     let policies: Vec<Policy> = (1..).zip(policies).map(policy).collect();
     let config = config();
@@ -59,7 +59,7 @@ fn after_thousands_of_updates_every_entry_names_its_own_profile() {
     for revision in 1..5000 {
         let device = random.usize(0..DEVICES.len());
         match random.u32(0..20) {
-            0 => assert_ne!(world.update(entry(device, revision, vec![limit(1, 99, REJECT)])), ""),
+            0 => assert_ne!(world.update(entry(device, revision, vec![limit(1, 1024, REJECT)])), ""),
             1 | 2 => {
                 world.apply(no_entry(device, revision));
                 held[device] = None;

@@ -32,7 +32,7 @@ fn on_the_wire(id: u32, rule: Rule) -> v1::Policy {
         Rule::Throttle(rule, throttle) => (limit(rule), Action::Throttle(limit(throttle))),
     };
     let action = Some(v1::Action { action: Some(action) });
-    v1::Policy { id, rule: Some(policy::Rule::AccessLimit(rule)), kinds: vec![], action }
+    v1::Policy { id, rule: Some(policy::Rule::AccessLimit(rule)), action, ..v1::Policy::default() }
 }
 
 /// The profile that these policies should compile to, by the compiler's own tests.
@@ -55,7 +55,7 @@ fn compiled(rules: &[Rule], config: &Config) -> Profile {
                 (profile::Restriction::Accesses(limit(rule)), action)
             }
         };
-        profile::Policy { id, restriction, kinds: vec![], action }
+        profile::Policy::new(id, restriction, action)
     };
     let policies: Vec<_> = (1..).zip(rules).map(policy).collect();
     let compiled = profile::compile(Some(&policies), &config.kinds, &config.timings, config.alarm.as_ref());
@@ -204,7 +204,8 @@ impl<'l> Pair<'l> {
 
     fn refused(&mut self, device: usize) {
         self.revision += 1;
-        let message = entry(device, self.revision, vec![on_the_wire(1, Rule::Reject(15, SECOND))]).cancels();
+        let message =
+            entry(device, self.revision, vec![on_the_wire(1, Rule::Reject(1024, SECOND))]).cancels();
         let (refused, raised) = self.world.update_and_alarms(message);
         assert_ne!(refused, "");
         let nothing = Update {

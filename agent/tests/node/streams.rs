@@ -80,7 +80,7 @@ fn a_node_is_synced_when_the_whole_snapshot_is_there() {
     world.welcome(2);
     world.apply(entry(0, 5, example_policies()));
     assert!(!world.core.is_synced());
-    assert_ne!(world.update(entry(1, 5, vec![limit(1, 99, REJECT)])), "", "a refused entry counts too");
+    assert_ne!(world.update(entry(1, 5, vec![limit(1, 1024, REJECT)])), "", "a refused entry counts too");
     assert!(world.core.is_synced());
     world.greeting();
     assert!(!world.core.is_synced(), "a new stream starts anew");

@@ -19,8 +19,8 @@ fn what_a_node_cannot_hold_is_refused_with_the_reason_and_changes_nothing() {
     let odd_kind = v1::Policy { kinds: vec!["telegram".to_owned()], ..limit(1, 1, REJECT) };
     let cases = [
         (vec![forbids(2, &["esp", "wireguard"], REJECT)], "\"wireguard\", a class this node does not know"),
-        (vec![limit(7, 15, REJECT)], "policy 7: 15 accesses"),
-        (vec![throttling(7, 3, 15)], "policy 7: 15 accesses"),
+        (vec![limit(7, 1024, REJECT)], "policy 7: 1024 accesses"),
+        (vec![throttling(7, 3, 1024)], "policy 7: 1024 accesses"),
         (vec![throttling(1, 3, 5), throttling(2, 4, 6)], "policies 1 and 2 both throttle"),
         ((1..=5).map(|id| limit(id, 1, REJECT)).collect(), "5 policies"),
         (vec![limit(3, 1, Action::Throttle(too_long))], "policy 3: a window"),
@@ -46,7 +46,7 @@ fn what_a_node_cannot_hold_is_refused_with_the_reason_and_changes_nothing() {
 fn an_answer_that_is_refused_leaves_the_alarm_unanswered() {
     let mut world = World::new();
     world.raise_count_alarm(0);
-    assert_ne!(world.update(entry(0, 1, vec![limit(1, 99, REJECT)]).cancels().answering(1)), "");
+    assert_ne!(world.update(entry(0, 1, vec![limit(1, 1024, REJECT)]).cancels().answering(1)), "");
     assert!(world.control(0).has(ALARM_ACTIVE) && world.control(0).has(HELD));
     assert_eq!((world.greeted_alarms(), world.injected().len()), (vec![1], 0));
 }
@@ -77,10 +77,10 @@ fn the_same_revision_may_come_again_and_changes_nothing_more() {
     let until = world.unix_ms() + MINUTE as i64;
     let update = entry(0, 5, vec![throttling(1, 2, 4)]).throttled_until(until);
     world.apply(update.clone());
-    let (before, deadline) = (world.control(0), world.entry(0).throttled_until.load());
+    let (before, deadline) = (world.control(0), world.ledger(0).throttled_until.load());
     world.accesses(0, 1);
     world.apply(update);
-    assert_eq!((world.control(0), world.entry(0).throttled_until.load()), (before, deadline));
+    assert_eq!((world.control(0), world.ledger(0).throttled_until.load()), (before, deadline));
     assert_eq!(world.core.device_figures(), (3, 1));
 }
 
@@ -194,12 +194,12 @@ fn a_throttle_of_the_nodes_own_is_not_shortened_by_one_that_control_told() {
     let mut world = World::new();
     world.apply(entry(0, 1, vec![throttling(1, 2, 2)]));
     assert_eq!(world.accesses(0, 3), [Admitted, Admitted, Throttled]);
-    let own = world.entry(0).throttled_until.load();
+    let own = world.ledger(0).throttled_until.load();
     let sooner = world.unix_ms() + 10 * SECOND as i64;
     world.apply(entry(0, 2, vec![throttling(1, 2, 2)]).throttled_until(sooner));
-    assert_eq!(world.entry(0).throttled_until.load(), own);
+    assert_eq!(world.ledger(0).throttled_until.load(), own);
     world.apply(entry(0, 3, vec![throttling(1, 2, 3)]).throttled_until(sooner));
-    assert_ne!(world.entry(0).throttled_until.load(), own, "under other policies it is");
+    assert_ne!(world.ledger(0).throttled_until.load(), own, "under other policies it is");
 }
 
 #[test]

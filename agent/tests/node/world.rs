@@ -3,16 +3,18 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use etherparse::{IpNumber, PacketBuilder};
+use tempfile::TempDir;
 use weir_agent::{
     Config,
     config::{AlarmCondition, Binding, OnOutage, Timings},
-    core::Core,
-    devices::Plan,
+    core::{Core, Inherited},
+    devices::{Adopted, Plan},
+    known_good::{KnownGood, Record},
     time::Instant,
 };
 use weir_dataplane::{Layout, Mode, layout::Strangers};
 use weir_dataplane_common::{
-    abi::{AccessKind, Control, Entry, Profile, Side, alarm_order, alarm_when},
+    abi::{AccessKind, Control, Entry, Ledger, Profile, Settings, Side, alarm_order, alarm_when},
     admit::Outcome,
     inspect::Class,
     reason::Reason,
@@ -39,6 +41,8 @@ const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 9);
 pub struct World {
     pub core: Core<MemoryKernel>,
     millis: u64,
+    /// How far the world's clock was set, ms.
+    set: i64,
     serial: u32,
 }
 
@@ -66,6 +70,7 @@ pub fn config() -> Config {
             SERVER.to_string().parse().map(|it: std::net::IpAddr| it.into()).expect("an address"),
         ],
         strangers: Strangers { drop_unknown: true, drop_unparsable: true, drop_unsolicited: true },
+        answers_per_second: 0,
         timings: Timings {
             inactivity: Duration::from_secs(1),
             max_session_age: Duration::from_secs(3600),
@@ -80,6 +85,12 @@ pub fn config() -> Config {
         report_interval: Duration::from_secs(1),
         alarm_timeout: Duration::from_secs(10),
         on_outage: OnOutage::Deny,
+        stranger_limit: None,
+        local_socket: "unused".into(),
+        shadow: false,
+        pin: false,
+        bpffs: "unused".into(),
+        state_dir: "unused".into(),
         bindings: DEVICES
             .iter()
             .enumerate()
@@ -96,6 +107,15 @@ pub fn address(device: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 45, 0, device as u8 + 1)
 }
 
+/// The table of strangers is scattered alike in every test.
+fn layout(config: &Config) -> Layout {
+    let layout = Layout::new(&config.pools, config.unpooled_devices).expect("a layout");
+    match &config.stranger_limit {
+        Some(limit) => layout.with_strangers(limit.table(1)).expect("room for strangers"),
+        None => layout,
+    }
+}
+
 impl World {
     pub fn new() -> Self {
         Self::with(|_| {})
@@ -105,15 +125,62 @@ impl World {
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config();
         change(&mut config);
-        let layout = Layout::new(&config.pools, config.unpooled_devices).expect("a layout");
+        Self::of(config)
+    }
+
+    fn of(config: Config) -> Self {
+        let layout = layout(&config);
         let settings = layout.settings(&config.application_servers, config.strangers);
         let plan = Plan::new(&config.bindings, &layout).expect("a plan");
         let kernel = MemoryKernel::new(layout.entries(), settings);
         plan.install(&kernel.tables.entries);
         let core = Core::new(kernel, config, BOOT.to_owned(), plan.devices).expect("a core");
-        let mut world = Self { core, millis: 0, serial: 0 };
+        let mut world = Self { core, millis: 0, set: 0, serial: 0 };
         world.wait(0);
         world
+    }
+
+    /// The world's clock is set, ahead or back; a machine that was suspended sees the same.
+    pub fn set_clock(&mut self, millis: i64) {
+        self.set += millis;
+    }
+
+    /// The agent is killed; the next one takes over the maps, with what was known good and perhaps another
+    /// configuration. The ring goes on.
+    pub fn taken_over(
+        mut self,
+        incarnation: u32,
+        known_good: &[Record],
+        change: impl FnOnce(&mut Config),
+    ) -> (Self, Adopted, Inherited) {
+        let mut config = config();
+        change(&mut config);
+        let kernel = std::mem::replace(self.core.kernel(), MemoryKernel::new(1, Settings::empty()));
+        let layout = layout(&config);
+        let plan = Plan::new(&config.bindings, &layout).expect("a plan");
+        let adopted = plan.adopt(&kernel.tables.entries, &kernel.tables.ledgers);
+        let core = Core::new(kernel, config, BOOT.to_owned(), plan.devices).expect("a core");
+        let mut world = Self { core, ..self };
+        let now = world.now();
+        let inherited = world.core.inherit(incarnation, known_good, now).expect("readable profiles");
+        (world, adopted, inherited)
+    }
+
+    /// The machine starts anew: other maps, the same clock; nothing is left but what was known good.
+    pub fn rebooted(self, known_good: &[Record]) -> (Self, Inherited) {
+        let mut world =
+            Self { millis: self.millis, set: self.set, serial: self.serial, ..Self::of(config()) };
+        world.wait(0);
+        let now = world.now();
+        let inherited = world.core.inherit(0, known_good, now).expect("readable profiles");
+        (world, inherited)
+    }
+
+    /// What the agent has on disk by now, if it had nothing before.
+    pub fn known_good(&mut self, disk: &TempDir) -> Vec<Record> {
+        let (mut journal, _) = KnownGood::open(disk.path(), NODE).expect("nobody else has it");
+        journal.keep(&self.core.take_kept()).expect("room");
+        journal.records()
     }
 
     pub fn now(&self) -> Instant {
@@ -125,7 +192,7 @@ impl World {
     }
 
     pub fn unix_ms(&self) -> i64 {
-        EPOCH + self.millis as i64
+        EPOCH + self.millis as i64 + self.set
     }
 
     /// Both clocks go on.
@@ -244,7 +311,7 @@ impl World {
                 }
                 Up::Counts(report) => greeting.counts.extend(report.devices),
                 Up::Alarm(alarm) => greeting.alarms.push(alarm),
-                Up::Result(result) => panic!("{result:?} answers nothing"),
+                other => panic!("{other:?} is no greeting"),
             }
         }
         greeting
@@ -293,6 +360,10 @@ impl World {
 
     pub fn entry(&mut self, device: usize) -> &Entry {
         &self.core.kernel().tables.entries[device + 1]
+    }
+
+    pub fn ledger(&mut self, device: usize) -> &Ledger {
+        &self.core.kernel().tables.ledgers[device + 1]
     }
 
     pub fn control(&mut self, device: usize) -> Control {

@@ -12,5 +12,5 @@ mod routes;
 
 pub use error::Error;
 pub use listener::{Listener, require_loopback};
-pub use readiness::{Condition, Readiness};
+pub use readiness::{Condition, Readiness, Remark};
 pub use routes::routes;

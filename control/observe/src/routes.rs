@@ -10,7 +10,7 @@ use prometheus::{Registry, TextEncoder};
 use crate::Readiness;
 
 /// `/metrics` (Prometheus text format), `/healthz` (the process answers) and `/readyz` (200 when ready, else
-/// 503 with the outstanding conditions, one a line).
+/// 503 with the outstanding conditions, one a line; remarks follow either way).
 pub fn routes(registry: Registry, readiness: Readiness) -> Router {
     Router::new()
         .route("/metrics", get(metrics).with_state(registry))
@@ -27,11 +27,12 @@ async fn metrics(State(registry): State<Registry>) -> Response {
 
 async fn ready(State(readiness): State<Readiness>) -> (StatusCode, String) {
     let outstanding = readiness.outstanding();
+    let remarks: String = readiness.remarks().iter().map(|words| format!("note: {words}\n")).collect();
     if outstanding.is_empty() {
-        return (StatusCode::OK, "ready\n".to_owned());
+        return (StatusCode::OK, format!("ready\n{remarks}"));
     }
     let lines: String = outstanding.iter().map(|name| format!("not yet: {name}\n")).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, lines)
+    (StatusCode::SERVICE_UNAVAILABLE, lines + &remarks)
 }
 
 #[cfg(test)]
@@ -60,6 +61,7 @@ mod tests {
         counter.inc_by(3);
         let readiness = Readiness::default();
         let synced = readiness.condition("synced with control");
+        let remark = readiness.remark();
         let routes = routes(registry, readiness);
 
         let (status, page) = ask(&routes, "GET", "/metrics").await;
@@ -72,7 +74,11 @@ mod tests {
             (StatusCode::SERVICE_UNAVAILABLE, "not yet: synced with control\n")
         );
         synced.set(true);
-        assert_eq!(ask(&routes, "GET", "/readyz").await.0, StatusCode::OK);
+        remark.say(Some("the node is bypassed".to_owned()));
+        let (status, page) = ask(&routes, "GET", "/readyz").await;
+        assert_eq!((status, page.as_str()), (StatusCode::OK, "ready\nnote: the node is bypassed\n"));
+        remark.say(None);
+        assert_eq!(ask(&routes, "GET", "/readyz").await, (StatusCode::OK, "ready\n".to_owned()));
     }
 
     #[tokio::test]

@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use weir_service_control::{Decision, Input, NodeName, Output, ServiceControl};
 use weir_store::Store;
 
-use crate::census::Census;
 use crate::directory::{Directory, Hello, SessionId};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
@@ -55,7 +54,6 @@ pub(crate) struct Brain {
     pub(crate) directory: Arc<Directory>,
     pub(crate) questions: Questions,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) census: Census,
     pub(crate) sessions: HashMap<NodeName, SessionId>,
     pub(crate) answers: JoinSet<Input>,
 }
@@ -168,14 +166,8 @@ impl Brain {
     }
 
     async fn handle(&mut self, input: Input) -> Result<(), Error> {
-        let alarmed = match &input {
-            Input::AlarmRaised(alarm) => Some(alarm.device.clone()),
-            _ => None,
-        };
         let outputs = self.control.handle(input, clock::now());
-        if let Some(device) = alarmed {
-            self.census.look_at(&device, &self.control);
-        }
+        self.metrics.count_devices(&self.control);
         for output in outputs {
             self.carry_out(output).await?;
         }
@@ -203,7 +195,6 @@ impl Brain {
         let written = tokio::task::spawn_blocking(move || store.record(&decision).map(|()| decision));
         let decision = written.await??;
         self.metrics.decided(&decision);
-        self.census.look_at(&decision.device, &self.control);
         tracing::info!(
             device = ?decision.device,
             alarm = decision.alarm.as_ref().map(|id| format!("{}/{}/{}", id.node.0, id.boot, id.sequence)),

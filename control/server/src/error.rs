@@ -1,27 +1,15 @@
 //! Why control could not start or had to stop.
 
 use std::io;
-use std::path::PathBuf;
 
 use crate::api::Invalid;
 
 /// Everything that ends control.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Something else answers on the socket.
-    #[error("socket {0} is in use: another control is running; stop it, or give this one other sockets")]
-    SocketInUse(PathBuf),
-    /// The path is taken by something that is no socket; it is left alone.
-    #[error("{0} exists and is not a socket; remove it or choose another path")]
-    NotASocket(PathBuf),
-    /// The socket cannot be made.
-    #[error("cannot listen on socket {path}: {source}")]
-    Socket {
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+    /// A socket cannot be listened on.
+    #[error(transparent)]
+    Socket(#[from] weir_socket::Error),
     /// A seed policy or subscriber that no node could hold.
     #[error("{what}: {invalid}")]
     Seed {

@@ -12,8 +12,8 @@
 //! | `peers` | HSS and PCRF: asked in tasks of their own, with a time-out |
 //! | `directory`, `outbox` | the nodes, what waits to be sent to them, what became of it |
 //! | `admin`, `api` | what operators may see and change; the shapes of it |
-//! | `metrics`, `census` | what is counted |
-//! | `server`, `config`, `socket`, `clock` | starting, and ending |
+//! | `metrics` | what is counted |
+//! | `server`, `config`, `clock` | starting, and ending |
 //!
 //! Invariant: a decision is durable before any node is sent it. Invariant: the brain waits for nobody but the
 //! store. Invariant: device identifiers appear on the admin socket and the nodes' streams, nowhere else (R-X7).
@@ -22,7 +22,6 @@ pub mod api;
 
 mod admin;
 mod brain;
-mod census;
 mod clock;
 mod config;
 mod directory;
@@ -31,7 +30,6 @@ mod metrics;
 mod outbox;
 mod peers;
 mod server;
-mod socket;
 mod stream;
 mod subscription;
 mod translate;

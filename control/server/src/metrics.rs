@@ -3,7 +3,7 @@
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
-use weir_service_control::{AlarmFate, Decision};
+use weir_service_control::{AlarmFate, Decision, ServiceControl};
 
 /// Seconds within which an HSS or PCRF may be expected to answer.
 const QUERY_BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
@@ -15,6 +15,7 @@ pub(crate) struct Metrics {
     pub(crate) nodes_connected: IntGauge,
     pub(crate) nodes_too_slow: IntCounter,
     pub(crate) malformed_messages: IntCounter,
+    pub(crate) audit_lines: IntCounter,
     pub(crate) devices_cached: IntGauge,
     pub(crate) alarms_active: IntGauge,
     pub(crate) updates: Updates,
@@ -68,6 +69,7 @@ impl Metrics {
                 "malformed_messages_total",
                 "Node messages not understood",
             )?,
+            audit_lines: counter(&registry, "audit_lines_total", "Acts on nodes past control, written down")?,
             devices_cached: gauge(&registry, "devices_cached", "Devices whose entry nodes hold")?,
             alarms_active: gauge(&registry, "alarms_active", "Devices with an active alarm")?,
             decisions: counter(&registry, "decisions_total", "Decisions written down")?,
@@ -80,6 +82,13 @@ impl Metrics {
             alarms,
             queries,
         })
+    }
+
+    /// Shows how many devices are cached, and how many have an active alarm.
+    pub(crate) fn count_devices(&self, control: &ServiceControl) {
+        let shown = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.devices_cached.set(shown(control.cached_devices()));
+        self.alarms_active.set(shown(control.alarmed_devices()));
     }
 
     /// Counts a decision that has been written down.

@@ -16,16 +16,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use weir_observe::Readiness;
 use weir_service_control::{PolicyId, ServiceControl};
+use weir_socket::SocketFile;
 use weir_store::Store;
 
 use crate::admin::{self, Admin};
 use crate::brain::{Brain, BrainHandle};
-use crate::census::Census;
 use crate::config::{Config, seed_error};
 use crate::directory::Directory;
 use crate::metrics::Metrics;
 use crate::peers::{Peers, Questions};
-use crate::socket::{self, SocketFile};
 use crate::stream::{self, NodeStreams};
 use crate::{Error, clock};
 
@@ -65,9 +64,9 @@ impl Server {
         let observe = weir_observe::Listener::bind(config.metrics).await?;
         let store = Arc::new(open_store(&config)?);
         opened.set(true);
-        let nodes = socket::bind(&config.stream_socket).await?;
+        let nodes = weir_socket::bind(&config.stream_socket).await?;
         nodes_bound.set(true);
-        let admin = socket::bind(&config.admin_socket).await?;
+        let admin = weir_socket::bind(&config.admin_socket).await?;
         admin_bound.set(true);
         let (peers, metrics) = (Peers::embedded(&store), Metrics::new()?);
         Ok(Self { config, store, peers, metrics, readiness, observe, nodes, admin })
@@ -100,6 +99,7 @@ impl Server {
         let brain = brain(&self.config, &self.store, self.peers, &directory, &metrics)?;
         let streams = NodeStreams {
             brain: handle.clone(),
+            store: self.store.clone(),
             directory: directory.clone(),
             metrics: metrics.clone(),
             shutdown: shutdown.clone(),
@@ -151,10 +151,11 @@ fn brain(
     metrics: &Arc<Metrics>,
 ) -> Result<Brain, Error> {
     let mut control = ServiceControl::new(config.service_control());
-    control.restore(store.entries()?, clock::now());
+    let now = clock::now();
+    store.each_entry(|entry| control.restore([entry], now))?;
+    metrics.count_devices(&control);
     let questions = Questions { peers, timeout: config.query_timeout, metrics: metrics.clone() };
     Ok(Brain {
-        census: Census::of(&control, metrics.clone()),
         control,
         store: store.clone(),
         directory: directory.clone(),

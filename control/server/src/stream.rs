@@ -15,15 +15,16 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 use weir_proto::v1::node_stream_server::{NodeStream, NodeStreamServer};
-use weir_proto::v1::{FromNode, from_node};
+use weir_proto::v1::{AuditLines, AuditReceived, FromNode, from_node, to_node};
 use weir_service_control::{Input, NodeName};
+use weir_store::Store;
 
-use crate::Error;
 use crate::brain::{BrainHandle, Gone};
 use crate::directory::{Directory, Hello, SessionId};
 use crate::metrics::Metrics;
 use crate::outbox::{Outbox, OutboxStream, outbox};
 use crate::translate::{self, Malformed};
+use crate::{Error, clock};
 
 /// How long a node may take to say Hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,6 +41,7 @@ const MAX_NAME: usize = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct NodeStreams {
     pub(crate) brain: BrainHandle,
+    pub(crate) store: Arc<Store>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) shutdown: CancellationToken,
@@ -87,7 +89,8 @@ impl NodeStreams {
             Ok(hello) => hello,
             Err(status) => return outbox.close(Some(status)),
         };
-        let session = Session { node: hello.node.clone(), boot: hello.boot.clone(), id: session };
+        let (node, boot) = (hello.node.clone(), hello.boot.clone());
+        let session = Session { node, boot, id: session, outbox: outbox.clone() };
         tracing::info!(node = hello.node.0, boot = hello.boot, abi = hello.abi_version, "node attached");
         if self.brain.attach(hello, session.id, outbox.clone()).await.is_err() {
             return outbox.close(Some(Gone.into()));
@@ -132,6 +135,7 @@ impl NodeStreams {
                 self.directory.result(&session.node, session.id, &result);
                 return Ok(());
             }
+            from_node::Message::Audit(lines) => return self.keep(lines, session).await,
             from_node::Message::Alarm(alarm) => Input::AlarmRaised(translate::alarm(alarm, &session.node)?),
             from_node::Message::Counts(report) => Input::CountsReported {
                 node: session.node.clone(),
@@ -141,6 +145,36 @@ impl NodeStreams {
         };
         self.brain.hear(&session.node, session.id, input).await.map_err(|gone| Fault::Ends(gone.into()))
     }
+
+    /// Writes down what operators did on a node, and only then lets the node forget it. Not an affair of the
+    /// brain: nothing is decided upon it.
+    async fn keep(&self, lines: AuditLines, session: &Session) -> Result<(), Fault> {
+        let node = &session.node;
+        let lines = translate::audit(lines, node, clock::now())?;
+        let Some(last) = lines.iter().map(|line| line.sequence).max() else { return Ok(()) };
+        let store = self.store.clone();
+        let written = tokio::task::spawn_blocking(move || store.audit(&lines)).await;
+        let new = match written {
+            Ok(Ok(new)) => new,
+            failed => {
+                tracing::error!(node = node.0, ?failed, "a node's audit lines could not be written down");
+                // The node says them again on its next stream.
+                return Err(Fault::Ends(Status::unavailable("the store failed")));
+            }
+        };
+        if new > 0 {
+            tracing::warn!(
+                node = node.0,
+                new,
+                "operators acted on the node past control, see `weir audit list`"
+            );
+        }
+        self.metrics.audit_lines.inc_by(new as u64);
+        let received = to_node::Message::AuditReceived(AuditReceived { up_to_sequence: last });
+        // A stream without room is about to be closed; the node says the lines again on its next one.
+        let _ = session.outbox.send(vec![received]);
+        Ok(())
+    }
 }
 
 /// Who speaks on a stream.
@@ -148,6 +182,7 @@ struct Session {
     node: NodeName,
     boot: String,
     id: SessionId,
+    outbox: Outbox,
 }
 
 /// What can be wrong with a message.

@@ -5,9 +5,15 @@ use std::time::Duration;
 
 use weir_proto::v1;
 use weir_service_control as sc;
+use weir_store::{AuditLine, AuditWho};
 
 /// Admission times one report may bring; an entry keeps no more.
-const MAX_ADMISSIONS: usize = crate::api::MAX_PERMITTED as usize;
+const MAX_ADMISSIONS: usize = crate::api::EXACT_PERMITTED as usize;
+
+const _: () = assert!(
+    sc::EXACT_LIMIT == crate::api::EXACT_PERMITTED,
+    "what an entry keeps is what control reckons with"
+);
 
 /// Why a message was not understood; names the field.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +51,35 @@ pub(crate) fn report(report: v1::CountReport) -> Result<Vec<(sc::DeviceId, sc::D
         .collect()
 }
 
+/// What operators did on `node`. Nothing of it is judged: words that only a later node knows are kept as they are.
+pub(crate) fn audit(
+    lines: v1::AuditLines,
+    node: &sc::NodeName,
+    received: sc::UnixMillis,
+) -> Result<Vec<AuditLine>, Malformed> {
+    let line = |line: v1::AuditLine| {
+        if line.sequence == 0 {
+            return Err(Malformed("audit line without sequence"));
+        }
+        Ok(AuditLine {
+            node: node.clone(),
+            sequence: line.sequence,
+            at: sc::UnixMillis(line.at_ms),
+            received,
+            who: line.who.map(|who| AuditWho { uid: who.uid, name: said(who.name), pid: who.pid }),
+            what: line.what,
+            device: said(line.device).map(sc::DeviceId),
+            until: sc::UnixMillis(line.until_ms),
+            reason: line.reason,
+        })
+    };
+    lines.lines.into_iter().map(line).collect()
+}
+
+fn said(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 /// A device's identifier, which must be there.
 pub(crate) fn device(text: String) -> Result<sc::DeviceId, Malformed> {
     if text.is_empty() { Err(Malformed("empty device")) } else { Ok(sc::DeviceId(text)) }
@@ -77,7 +112,19 @@ fn counts(counts: v1::DeviceCounts) -> sc::DeviceCounts {
         unsolicited: counts.unsolicited,
         last_rejection: Some(counts.last_rejection).filter(|reason| !reason.is_empty()),
         admissions: counts.admissions_ms.into_iter().skip(surplus).map(sc::UnixMillis).collect(),
+        windows: counts.windows.into_iter().filter_map(sub_windows).collect(),
     }
+}
+
+/// `None`: not four counts, which no entry keeps.
+fn sub_windows(counts: v1::SubWindowCounts) -> Option<sc::SubWindows> {
+    Some(sc::SubWindows {
+        policy: sc::PolicyId(counts.policy),
+        throttle: counts.throttle,
+        newest_start: sc::UnixMillis(counts.newest_start_ms),
+        length: Duration::from_micros(counts.length_us),
+        counts: counts.counts.try_into().ok()?,
+    })
 }
 
 /// An entry on its way to a node, under this nonce.
@@ -124,12 +171,34 @@ fn policy(policy: sc::Policy) -> v1::Policy {
         sc::Rule::ForbiddenProtocols(classes) => {
             v1::policy::Rule::ForbiddenProtocols(v1::ForbiddenProtocols { classes })
         }
+        sc::Rule::Rate(limits) => v1::policy::Rule::Rate(rate(limits)),
+    };
+    let counts = match policy.counts {
+        sc::Counted::Admitted => v1::Counted::Admitted,
+        sc::Counted::Requests => v1::Counted::Requests,
     };
     v1::Policy {
         id: policy.id.0,
         rule: Some(rule),
         kinds: policy.kinds.into_iter().map(kind_name).collect(),
         action: Some(v1::Action { action: Some(action(policy.action)) }),
+        shadow: policy.shadow,
+        counts: counts.into(),
+    }
+}
+
+fn rate(rate: sc::Rate) -> v1::Rate {
+    let direction = match rate.direction {
+        sc::Direction::Both => v1::Direction::Both,
+        sc::Direction::Up => v1::Direction::Up,
+        sc::Direction::Down => v1::Direction::Down,
+    };
+    v1::Rate {
+        bytes_per_second: rate.bytes_per_second.unwrap_or(0),
+        packets_per_second: rate.packets_per_second.unwrap_or(0),
+        // Bursts are at most a minute (`api::Rate::check`), so nothing is cut off.
+        burst_ms: u32::try_from(rate.burst.as_millis()).unwrap_or(u32::MAX),
+        direction: direction.into(),
     }
 }
 

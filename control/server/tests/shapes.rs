@@ -92,10 +92,11 @@ fn what_an_entry_cannot_hold_is_refused_with_its_key() {
     let throttled =
         |throttle| json!({"id": 1, "access_limit": limit(3, "1m"), "action": {"throttle": throttle}});
     for (value, key) in [
-        (of(limit(15, "1m")), "access_limit.limit"),
+        (of(limit(1024, "1m")), "access_limit.limit"),
         (of(limit(3, "0s")), "access_limit.window"),
+        (of(limit(15, "999ms")), "access_limit.window"),
         (of(limit(3, "25h")), "access_limit.window"),
-        (throttled(limit(15, "1m")), "action.throttle.limit"),
+        (throttled(limit(1024, "1m")), "action.throttle.limit"),
         (throttled(limit(5, "25h")), "action.throttle.window"),
         (json!({"id": 0, "forbidden_protocols": ["esp"], "action": "reject"}), "id"),
         (json!({"id": 1, "forbidden_protocols": [], "action": "reject"}), "forbidden_protocols"),
@@ -114,15 +115,132 @@ fn what_an_entry_cannot_hold_is_refused_with_its_key() {
         let invalid = policy(value.clone()).check().unwrap_err();
         assert_eq!(keys(&invalid), [key], "{value}: {invalid:?}");
     }
-    policy(of(limit(14, "24h"))).check().unwrap();
+    policy(of(limit(1023, "24h"))).check().unwrap();
+    policy(throttled(limit(1023, "24h"))).check().unwrap();
     policy(of(limit(0, "1ms"))).check().unwrap();
+}
+
+fn limited(limit: u32) -> serde_json::Value {
+    json!({"limit": limit, "window": "1m"})
+}
+
+fn counting_requests(id: u32, limit: u32) -> serde_json::Value {
+    json!({"id": id, "scope": "node", "counts": "requests", "access_limit": limited(limit), "action": "reject"})
+}
+
+fn rate(id: u32, rate: &serde_json::Value) -> serde_json::Value {
+    json!({"id": id, "rate": rate, "action": "reject"})
+}
+
+#[test]
+fn a_rate_has_a_burst_and_a_direction_even_if_none_is_written() {
+    let written = policy(rate(1, &json!({"bytes_per_second": 125_000})));
+    let checked = written.check().unwrap();
+    let meant = sc::Rate {
+        bytes_per_second: Some(125_000),
+        packets_per_second: None,
+        burst: Duration::from_millis(100),
+        direction: sc::Direction::Both,
+    };
+    assert_eq!((&checked.rule, checked.scope), (&sc::Rule::Rate(meant), sc::Scope::Node));
+    let full = json!({"bytes_per_second": 100, "packets_per_second": 1, "burst": "60s", "direction": "up"});
+    let full = policy(rate(1, &full));
+    let shown = Policy { scope: api::Scope::Node, ..full.clone() };
+    assert_eq!(Policy::from(&full.check().unwrap()), shown, "nobody adds rates up");
+}
+
+#[test]
+fn a_policy_in_shadow_or_that_counts_requests_says_so_and_others_do_not() {
+    let requests = policy(counting_requests(1, 13));
+    assert_eq!(Policy::from(&requests.check().unwrap()), requests);
+    assert_eq!(requests.check().unwrap().counts, sc::Counted::Requests);
+    let mut watched = throttling();
+    watched.shadow = true;
+    assert!(watched.check().unwrap().shadow && !throttling().check().unwrap().shadow);
+    let text = serde_json::to_string(&watched).unwrap();
+    assert!(text.contains("\"shadow\":true") && !text.contains("counts"), "{text}");
+    assert_eq!(serde_json::from_str::<Policy>(&text).unwrap(), watched);
+    assert!(!serde_json::to_string(&throttling()).unwrap().contains("shadow"));
+}
+
+#[test]
+fn rates_that_a_node_cannot_meter_are_refused_with_their_key() {
+    for (value, key) in [
+        (json!({}), "rate"),
+        (json!({"bytes_per_second": 99}), "rate.bytes_per_second"),
+        (json!({"bytes_per_second": 12_500_000_001_u64}), "rate.bytes_per_second"),
+        (json!({"packets_per_second": 0}), "rate.packets_per_second"),
+        (json!({"packets_per_second": 20_000_001}), "rate.packets_per_second"),
+        (json!({"packets_per_second": 1, "burst": "9ms"}), "rate.burst"),
+        (json!({"packets_per_second": 1, "burst": "61s"}), "rate.burst"),
+    ] {
+        let invalid = policy(rate(1, &value)).check().unwrap_err();
+        assert_eq!(keys(&invalid), [key], "{value}: {invalid:?}");
+    }
+    let ten = json!({"packets_per_second": 10});
+    for (more, key) in [
+        (json!({"action": "release"}), "action"),
+        (json!({"action": {"throttle": limited(5)}}), "action"),
+        (json!({"kinds": ["packet"]}), "kinds"),
+        (json!({"access_limit": limited(3)}), "rate"),
+        (json!({"forbidden_protocols": ["esp"]}), "rate"),
+        (json!({"counts": "requests", "scope": "node"}), "counts"),
+    ] {
+        let mut value = rate(1, &ten);
+        value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let invalid = policy(value.clone()).check().unwrap_err();
+        assert_eq!(keys(&invalid), [key], "{value}: {invalid:?}");
+    }
+}
+
+#[test]
+fn requests_are_counted_on_one_node_and_up_to_thirteen() {
+    let with = |key: &str, value: serde_json::Value| {
+        let mut policy = counting_requests(1, 3);
+        policy[key] = value;
+        policy
+    };
+    for (value, key) in [
+        (counting_requests(1, 14), "access_limit.limit"),
+        (with("scope", json!("network")), "counts"),
+        (with("action", json!({"throttle": limited(15)})), "action.throttle.limit"),
+        (json!({"id": 1, "counts": "requests", "forbidden_protocols": ["esp"], "action": "none"}), "counts"),
+    ] {
+        let invalid = policy(value.clone()).check().unwrap_err();
+        assert_eq!(keys(&invalid), [key], "{value}: {invalid:?}");
+    }
+    policy(with("action", json!({"throttle": limited(14)}))).check().unwrap();
+}
+
+#[test]
+fn what_an_entry_cannot_hold_together_is_refused_with_both_policies() {
+    let bytes = |id| rate(id, &json!({"bytes_per_second": 1000}));
+    let packets = |id, direction| rate(id, &json!({"packets_per_second": 1000, "direction": direction}));
+    let large = |id| json!({"id": id, "access_limit": limited(15), "action": "reject"});
+    let reasons = |values: &[serde_json::Value]| {
+        let policies: Vec<_> = values.iter().map(|value| policy(value.clone()).check().unwrap()).collect();
+        let invalid = api::check_device_policies(&policies);
+        invalid.into_iter().map(|invalid| invalid.reason).collect::<Vec<_>>().join("; ")
+    };
+    let up = || rate(1, &json!({"bytes_per_second": 1000, "direction": "up"}));
+    assert_eq!(reasons(&[bytes(1), packets(2, "down"), large(3)]), "");
+    assert_eq!(reasons(&[bytes(1), bytes(2)]), "1 and 2 all limit bytes; a device can have one such policy");
+    assert!(reasons(&[up(), packets(2, "down")]).starts_with("1 limits a rate up and 2 one down"));
+    assert_eq!(reasons(&[counting_requests(1, 13), bytes(2)]), "");
+    let taken = reasons(&[counting_requests(1, 13), large(2)]);
+    assert!(
+        taken.contains("policy 1 counts requests, and policy 2 permits more than 14 accesses"),
+        "{taken}"
+    );
+    let taken = reasons(&[counting_requests(1, 13), bytes(2), packets(4, "up")]);
+    assert!(taken.contains("policies 2 and 4 limit bytes as well as packets"), "{taken}");
 }
 
 #[test]
 fn every_fault_of_a_policy_is_named() {
-    let limit = json!({"limit": 99, "window": "48h"});
+    let limit = json!({"limit": 9999, "window": "48h"});
     let invalid = policy(json!({
-        "id": 0, "access_limit": limit, "action": {"throttle": {"limit": 99, "window": "0ms"}}
+        "id": 0, "access_limit": limit, "action": {"throttle": {"limit": 9999, "window": "0ms"}}
     }))
     .check()
     .unwrap_err();

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use crate::counts::History;
 use crate::device::{Entry, TrackedAlarm, Turn};
+use crate::history::History;
 use crate::judge::{Situation, Throttle, forbids, judge};
 use crate::lifecycle::{AlarmPhase, Ground, at_least_a_moment};
 use crate::nodes::NodeIndex;
@@ -131,7 +131,7 @@ impl TrackedAlarm {
 fn forbids_anything(policies: &[Policy]) -> bool {
     policies.iter().any(|policy| match &policy.rule {
         Rule::ForbiddenProtocols(classes) => classes.iter().any(|class| forbids(policies, class)),
-        Rule::AccessLimit(_) => false,
+        Rule::AccessLimit(_) | Rule::Rate(_) => false,
     })
 }
 
@@ -150,8 +150,7 @@ impl Entry {
     pub(crate) fn with_policies(policies: Arc<[Policy]>, before: Option<Box<Self>>) -> Self {
         let before = before.map(|entry| *entry).unwrap_or_default();
         let mut throttles = before.throttles;
-        throttles
-            .retain(|it| policies.iter().any(|policy| policy.id == it.policy && policy.throttle().is_some()));
+        throttles.retain(|it| policies.iter().any(|policy| policy.id == it.policy && policy.throttles()));
         Self { policies, throttles, not_m2m_until: None, ..before }
     }
 

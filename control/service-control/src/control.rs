@@ -2,7 +2,7 @@
 //!
 //! Nothing is decided here (see `decide`) and nothing waits. Devices get their timers here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::counts::Origin;
@@ -10,6 +10,7 @@ use crate::device::{Device, Turn};
 use crate::lifecycle::Question;
 use crate::nodes::{NodeIndex, NodeTable};
 use crate::policies::PolicySets;
+use crate::register::{Place, Register};
 use crate::{
     Alarm, CacheUpdate, Config, DeviceCounts, DeviceId, Input, NodeName, Output, Policy, Subscription,
     UnixMillis,
@@ -23,9 +24,9 @@ use crate::{
 pub struct ServiceControl {
     config: Config,
     pub(crate) nodes: NodeTable,
-    pub(crate) devices: BTreeMap<DeviceId, Device>,
+    pub(crate) devices: Register,
     policies: PolicySets,
-    timers: BTreeSet<(UnixMillis, DeviceId)>,
+    timers: BTreeSet<(UnixMillis, Place)>,
     /// Revisions of entries that are no more; a new entry's is higher.
     past_revisions: u64,
     pub(crate) now: UnixMillis,
@@ -37,7 +38,7 @@ impl ServiceControl {
         Self {
             config,
             nodes: NodeTable::default(),
-            devices: BTreeMap::new(),
+            devices: Register::default(),
             policies: PolicySets::default(),
             timers: BTreeSet::new(),
             past_revisions: 0,
@@ -55,8 +56,8 @@ impl ServiceControl {
             if entry.cached || entry.alarm == crate::AlarmFate::Reject {
                 let policies = self.policies.shared(std::mem::take(&mut entry.policies));
                 let device = Device::restored(&entry, policies, &self.config, now);
-                self.devices.insert(entry.device.clone(), device);
-                self.set_timer(&entry.device);
+                let place = self.devices.find_or_add(&entry.device, entry.revision);
+                timed(&mut self.devices, &mut self.timers, place, |known| *known = device);
             }
         }
     }
@@ -81,7 +82,8 @@ impl ServiceControl {
                 self.known(&device, &mut out, Device::subscriber_changed);
             }
             Input::OperatorCancels { device } => {
-                self.visit(&device, &mut out, Device::operator_cancels);
+                let place = self.devices.find_or_add(&device, self.past_revisions);
+                self.visit(place, &device, &mut out, Device::operator_cancels);
             }
         }
         out
@@ -94,14 +96,10 @@ impl ServiceControl {
 
     /// Each device that is due is served once, so that one input takes a bounded time.
     fn time_passed(&mut self, out: &mut Vec<Output>) {
-        let due: Vec<_> = self
-            .timers
-            .iter()
-            .take_while(|(at, _)| *at <= self.now)
-            .map(|(_, device)| device.clone())
-            .collect();
-        for device in due {
-            self.known(&device, out, Device::time_passed);
+        let due = self.timers.iter().take_while(|(at, _)| *at <= self.now);
+        let due: Vec<_> = due.map(|(_, place)| *place).collect();
+        for place in due {
+            self.visit(place, &self.devices.id(place), out, Device::time_passed);
         }
     }
 
@@ -109,18 +107,22 @@ impl ServiceControl {
         let node = self.nodes.index(&name);
         let boot = self.nodes.boot(node, boot);
         self.nodes.connect(node);
-        let nodes = &self.nodes;
-        let entries =
-            self.devices.iter_mut().filter_map(|(id, device)| device.for_snapshot(id, nodes, node, boot));
-        let entries = entries.collect();
+        let mut entries = Vec::new();
+        for place in self.devices.places() {
+            let id = self.devices.id(place);
+            let entry = |device: &mut Device| device.for_snapshot(&id, &self.nodes, node, boot);
+            entries.extend(self.devices.visit(place, entry));
+        }
         out.push(Output::Snapshot { node: name, entries });
     }
 
     fn alarm_raised(&mut self, alarm: Alarm, out: &mut Vec<Output>) {
         out.push(Output::AlarmReceived { node: alarm.id.node.clone(), id: alarm.id.clone() });
         let node = self.nodes.index(&alarm.id.node);
-        let from = self.origin(node, &alarm.id.boot, &alarm.device);
-        self.visit(&alarm.device.clone(), out, |device, turn| device.alarm_raised(turn, from, alarm));
+        let place = self.devices.find_or_add(&alarm.device, self.past_revisions);
+        let from = self.origin(node, &alarm.id.boot, place);
+        let id = alarm.device.clone();
+        self.visit(place, &id, out, |device, turn| device.alarm_raised(turn, from, alarm));
     }
 
     fn counted(
@@ -132,8 +134,9 @@ impl ServiceControl {
     ) {
         let node = self.nodes.index(node);
         for (id, counts) in devices {
-            let from = self.origin(node, boot, &id);
-            self.visit(&id, out, |device, turn| device.counted(turn, from, counts));
+            let place = self.devices.find_or_add(&id, self.past_revisions);
+            let from = self.origin(node, boot, place);
+            self.visit(place, &id, out, |device, turn| device.counted(turn, from, counts));
         }
     }
 
@@ -173,39 +176,47 @@ impl ServiceControl {
     }
 
     /// Which boot speaks, and how much of the past matters to the device.
-    fn origin(&mut self, node: NodeIndex, boot: &str, id: &DeviceId) -> Origin {
+    fn origin(&mut self, node: NodeIndex, boot: &str, place: Place) -> Origin {
         let boot = self.nodes.boot(node, boot);
-        let entry = self.devices.get(id).and_then(|device| device.entry.as_deref());
-        let settled = entry.filter(|entry| entry.not_m2m_until.is_none());
-        let keep = settled.map_or(self.config.longest_window, |entry| longest_window(&entry.policies));
+        let settled = self.devices.settled_policies(place);
+        let keep = settled.map_or(self.config.longest_window, longest_window);
         Origin { node, boot, keep }
     }
 
     fn known(&mut self, id: &DeviceId, out: &mut Vec<Output>, act: impl FnOnce(&mut Device, &mut Turn<'_>)) {
-        if self.devices.contains_key(id) {
-            self.visit(id, out, act);
+        if let Some(place) = self.devices.find(id) {
+            self.visit(place, id, out, act);
         }
     }
 
-    fn visit(&mut self, id: &DeviceId, out: &mut Vec<Output>, act: impl FnOnce(&mut Device, &mut Turn<'_>)) {
-        if !self.devices.contains_key(id) {
-            self.devices.insert(id.clone(), Device::new(self.past_revisions));
-        }
-        let device = self.devices.get_mut(id).expect("it was there or has just been inserted");
-        act(device, &mut Turn { id, config: &self.config, nodes: &self.nodes, now: self.now, out });
-        self.set_timer(id);
+    fn visit(
+        &mut self,
+        place: Place,
+        id: &DeviceId,
+        out: &mut Vec<Output>,
+        act: impl FnOnce(&mut Device, &mut Turn<'_>),
+    ) {
+        let Self { config, nodes, devices, timers, now, .. } = self;
+        let mut turn = Turn { id, config, nodes, now: *now, out };
+        timed(devices, timers, place, |device| act(device, &mut turn));
     }
+}
 
-    fn set_timer(&mut self, id: &DeviceId) {
-        let Some(device) = self.devices.get_mut(id) else { return };
-        let due = device.next_due();
-        if due == device.due {
-            return;
-        }
-        if let Some(before) = std::mem::replace(&mut device.due, due) {
-            self.timers.remove(&(before, id.clone()));
-        }
-        self.timers.extend(due.map(|at| (at, id.clone())));
+/// Something happens to a device, and its timer is set anew.
+fn timed(
+    devices: &mut Register,
+    timers: &mut BTreeSet<(UnixMillis, Place)>,
+    place: Place,
+    act: impl FnOnce(&mut Device),
+) {
+    let (before, after) = devices.visit(place, |device| {
+        let before = device.next_due();
+        act(device);
+        (before, device.next_due())
+    });
+    if before != after {
+        before.inspect(|at| _ = timers.remove(&(*at, place)));
+        timers.extend(after.map(|at| (at, place)));
     }
 }
 
@@ -214,7 +225,7 @@ fn longest_window(policies: &[Policy]) -> Duration {
     let windows = policies.iter().flat_map(|policy| {
         let rule = match &policy.rule {
             crate::Rule::AccessLimit(limit) => Some(limit.window),
-            crate::Rule::ForbiddenProtocols(_) => None,
+            crate::Rule::ForbiddenProtocols(_) | crate::Rule::Rate(_) => None,
         };
         rule.into_iter().chain(policy.throttle().map(|limit| limit.window))
     });

@@ -1,19 +1,17 @@
 //! What nodes have counted for one device: cumulative per node and boot, so that repetition is harmless
-//! (R-D16), with the latest admissions of each.
+//! (R-D16), with the latest admissions of each, and sums by sub-windows for limits above `EXACT_LIMIT`.
 //!
 //! It adds and forgets; what the numbers mean for a policy is judged in `gauge`.
 
 use std::time::Duration;
 
+use crate::history::History;
 use crate::nodes::{BootIndex, NodeIndex};
-use crate::{DeviceCounts, UnixMillis};
+use crate::sub_windows::{in_step, same_instant};
+use crate::{DeviceCounts, EXACT_LIMIT, SubWindows, UnixMillis};
 
 /// Admissions one node's entry keeps, and so the most it can report.
-const MAX_ADMISSIONS: usize = 14;
-
-/// A node computes the time of an admission from its own coarse clock anew for each report; a time that
-/// differs by less is the same admission.
-const CLOCK_SLACK_MS: u64 = 100;
+const MAX_ADMISSIONS: usize = EXACT_LIMIT as usize;
 
 /// One node's counts within one boot, or within all its earlier boots together (`boot` is `None`).
 #[derive(Debug)]
@@ -25,7 +23,8 @@ pub(crate) struct CountRow {
     pub(crate) rejected: u64,
     pub(crate) unsolicited: u64,
     pub(crate) last_rejection: Option<Box<str>>,
-    admissions: Box<[UnixMillis]>,
+    pub(crate) admissions: Box<[UnixMillis]>,
+    pub(crate) windows: Box<[SubWindows]>,
 }
 
 /// Whose report, and what of it is worth keeping.
@@ -51,6 +50,7 @@ impl Counts {
         let refused = report.rejected > row.rejected;
         let new = usize::try_from(report.admitted - row.admitted).unwrap_or(usize::MAX);
         row.admissions = merged(&row.admissions, report.admissions, new, now, now.minus(from.keep));
+        row.windows = in_step(&row.windows, report.windows, now);
         row.requests = report.requests;
         row.admitted = report.admitted;
         row.rejected = report.rejected;
@@ -84,7 +84,8 @@ impl Counts {
         self.0.retain(|row| {
             let over = row.node == from.node
                 && row.boot < Some(from.boot)
-                && row.admissions.last().is_none_or(|at| *at <= horizon);
+                && row.admissions.last().is_none_or(|at| *at <= horizon)
+                && row.windows.iter().all(|windows| windows.end(0) <= horizon);
             if over {
                 folded = true;
                 earlier.add(row);
@@ -104,14 +105,15 @@ impl Counts {
             let of_node = admissions.iter().filter(|(_, node)| *node == row.node);
             let mut reported: Vec<_> = of_node.map(|(at, _)| *at).collect();
             for at in &row.admissions {
-                match reported.iter().position(|known| same_admission(*at, *known)) {
+                match reported.iter().position(|known| same_instant(*at, *known)) {
                     Some(known) => _ = reported.swap_remove(known),
                     None => admissions.push((*at, row.node)),
                 }
             }
         }
         admissions.sort_unstable();
-        History(admissions)
+        let sums = self.0.iter().flat_map(|row| row.windows.iter().map(|windows| (row.node, *windows)));
+        History::new(admissions, sums.collect())
     }
 
     /// Nodes that have reported the device.
@@ -120,6 +122,11 @@ impl Counts {
         nodes.sort_unstable();
         nodes.dedup();
         nodes
+    }
+
+    /// The rows that [`Counts::rows`] has shown.
+    pub(crate) fn of(rows: Vec<CountRow>) -> Self {
+        Self(rows)
     }
 
     pub(crate) fn rows(&self) -> &[CountRow] {
@@ -138,6 +145,7 @@ impl CountRow {
             unsolicited: 0,
             last_rejection: None,
             admissions: Box::default(),
+            windows: Box::default(),
         }
     }
 
@@ -151,9 +159,6 @@ impl CountRow {
         }
     }
 
-    pub(crate) fn admissions(&self) -> &[UnixMillis] {
-        &self.admissions
-    }
 }
 
 /// The reported times, except that an admission known before keeps the time it had: the last `new` are new, those
@@ -172,37 +177,13 @@ fn merged(
     reported.drain(..reported.len().saturating_sub(MAX_ADMISSIONS));
     let repeated = reported.len().saturating_sub(new);
     for (at, known) in reported[..repeated].iter_mut().rev().zip(known.iter().rev()) {
-        if same_admission(*at, *known) {
+        if same_instant(*at, *known) {
             *at = *known;
         }
     }
     reported.retain(|at| *at > horizon);
     reported.sort_unstable();
     reported.into_boxed_slice()
-}
-
-fn same_admission(one: UnixMillis, other: UnixMillis) -> bool {
-    one.0.abs_diff(other.0) < CLOCK_SLACK_MS
-}
-
-/// A device's admissions everywhere, by time.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct History(Vec<(UnixMillis, NodeIndex)>);
-
-impl History {
-    /// One more admission, later than all.
-    pub(crate) fn push(&mut self, at: UnixMillis, node: NodeIndex) {
-        self.0.push((at, node));
-        self.0.sort_unstable();
-    }
-
-    pub(crate) fn everywhere(&self) -> Vec<UnixMillis> {
-        self.0.iter().map(|(at, _)| *at).collect()
-    }
-
-    pub(crate) fn at_node(&self, node: NodeIndex) -> Vec<UnixMillis> {
-        self.0.iter().filter(|(_, at)| *at == node).map(|(at, _)| *at).collect()
-    }
 }
 
 #[cfg(test)]
@@ -226,7 +207,7 @@ mod tests {
     }
 
     fn times(counts: &Counts) -> Vec<i64> {
-        counts.history().everywhere().into_iter().map(|at| at.0).collect()
+        counts.history().instants(None).map(|(at, _)| at.0).collect()
     }
 
     #[test]

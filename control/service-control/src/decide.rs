@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::counts::{History, Origin};
+use crate::counts::Origin;
 use crate::device::{Device, Entry, TrackedAlarm, Turn};
+use crate::history::History;
 use crate::lifecycle::{AlarmPhase, Ground, at_least_a_moment};
 use crate::nodes::{AlarmKey, NodeIndex};
 use crate::outlook::{Outlook, Prospect, Survey, concerns_network, survey};

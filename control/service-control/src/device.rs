@@ -1,4 +1,5 @@
-//! What service control holds for one device, and how each node sees it.
+//! What service control holds for one device, and how each node sees it. While nothing is going on it is kept
+//! smaller: see `idle`.
 //!
 //! State and reading of it only: `decide` changes it, `publish` tells the nodes.
 
@@ -23,9 +24,7 @@ pub(crate) struct Device {
     pub(crate) alarms: Vec<TrackedAlarm>,
     pub(crate) counts: Counts,
     /// Why the entry is as it is.
-    pub(crate) explanation: Box<str>,
-    /// When its timer is set.
-    pub(crate) due: Option<UnixMillis>,
+    pub(crate) explanation: Arc<str>,
 }
 
 /// What the nodes shall hold for the device.
@@ -230,7 +229,7 @@ impl Throttle {
         let Some(until) = until else { return Vec::new() };
         policies
             .iter()
-            .filter(|policy| policy.throttle().is_some())
+            .filter(|policy| policy.throttles())
             .map(|policy| Self { policy: policy.id, node: None, until })
             .collect()
     }

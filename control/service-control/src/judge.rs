@@ -5,17 +5,17 @@
 //!
 //! Every policy is judged; the most severe finding decides, ties by lowest id. A *count* alarm is decided by the
 //! access limits, a *protocol* alarm by the forbidden protocols alone, but the status tells what the counts demand
-//! in either case. Which kinds of access a reported admission was is not known here: a policy's `kinds` say only
+//! in either case. A policy in shadow decides nothing: the explanation says what it would have done. A rate and a
+//! policy that counts requests are the nodes' own business. Which kinds of access a reported admission was is not known here: a policy's `kinds` say only
 //! whether it concerns the held access, and the node reports the admissions that its policies count.
 
-use crate::counts::History;
-use crate::gauge::{Gauge, Room};
+use crate::gauge::{Gauge, Measure, Room};
+use crate::history::History;
 use crate::lifecycle::at_least_a_moment;
 use crate::nodes::NodeIndex;
-use crate::wording::{Counted, forbidden, sentence};
+use crate::wording::{Counting, forbidden, in_shadow, sentence};
 use crate::{
-    AccessKind, AccessLimit, Action, AlarmFate, Condition, Policy, PolicyId, Rule, Scope, Status, UnixMillis,
-    Until,
+    AccessKind, Action, AlarmFate, Condition, Policy, PolicyId, Rule, Scope, Status, UnixMillis, Until,
 };
 
 /// Everything a decision depends on.
@@ -84,18 +84,21 @@ struct Finding {
 
 /// Decides an alarm.
 pub(crate) fn judge(situation: &Situation<'_>) -> Verdict {
-    let counted: Vec<_> =
-        situation.policies.iter().filter_map(|policy| count_finding(policy, situation)).collect();
+    let (shadows, enforced): (Vec<&Policy>, Vec<&Policy>) =
+        situation.policies.iter().partition(|policy| policy.shadow);
+    let counted: Vec<_> = enforced.iter().filter_map(|policy| count_finding(policy, situation)).collect();
     let governing = match situation.condition {
         Condition::Count { .. } => most_severe(&counted),
         Condition::Protocol(class) => {
             let forbidding: Vec<_> =
-                situation.policies.iter().filter_map(|policy| protocol_finding(policy, class)).collect();
+                enforced.iter().filter_map(|policy| protocol_finding(policy, class)).collect();
             most_severe(&forbidding)
         }
     };
     let severity = governing.as_ref().map_or(Severity::Fine, |(severity, _)| *severity);
     let fate = if severity > Severity::Throttled { AlarmFate::Reject } else { AlarmFate::Cancel };
+    let explanation =
+        sentence(fate, situation.policies, situation.condition, governing.map(|(_, text)| text));
     Verdict {
         fate,
         status: Status {
@@ -104,8 +107,18 @@ pub(crate) fn judge(situation: &Situation<'_>) -> Verdict {
         },
         throttles: counted.iter().filter_map(|found| found.throttle).collect(),
         release_session: severity == Severity::Released,
-        explanation: sentence(fate, situation.policies, situation.condition, governing.map(|(_, text)| text)),
+        explanation: explanation + &in_shadow(&would_have_done(&shadows, situation)),
     }
+}
+
+/// What the policies in shadow find, in words.
+fn would_have_done(shadows: &[&Policy], situation: &Situation<'_>) -> Vec<String> {
+    let finding = |policy: &&Policy| match situation.condition {
+        Condition::Count { .. } => count_finding(policy, situation),
+        Condition::Protocol(class) => protocol_finding(policy, class),
+    };
+    let found = shadows.iter().filter_map(finding).filter(|found| found.severity > Severity::Noted);
+    found.map(|found| found.text).collect()
 }
 
 fn most_severe(findings: &[Finding]) -> Option<(Severity, String)> {
@@ -119,6 +132,7 @@ fn most_severe(findings: &[Finding]) -> Option<(Severity, String)> {
 pub(crate) fn forbids(policies: &[Policy], class: &str) -> bool {
     policies
         .iter()
+        .filter(|policy| !policy.shadow)
         .filter_map(|policy| protocol_finding(policy, class))
         .any(|found| found.severity > Severity::Throttled)
 }
@@ -140,7 +154,7 @@ fn protocol_finding(policy: &Policy, class: &str) -> Option<Finding> {
 
 /// `None`: the policy has nothing to say about such an access.
 fn count_finding(policy: &Policy, situation: &Situation<'_>) -> Option<Finding> {
-    let Rule::AccessLimit(limit) = &policy.rule else { return None };
+    let limit = policy.known_limit()?;
     if !situation.held.is_none_or(|kind| policy.concerns(kind)) {
         return None;
     }
@@ -148,15 +162,13 @@ fn count_finding(policy: &Policy, situation: &Situation<'_>) -> Option<Finding> 
         Scope::Network => None,
         Scope::Node => Some(situation.node),
     };
-    let times = node.map_or_else(|| situation.history.everywhere(), |node| situation.history.at_node(node));
-    let gauge = Gauge {
-        limit: *limit,
-        action: &policy.action,
-        times: &times,
-        throttled_until: standing(situation.throttles, policy.id, Some(situation.node)),
-    };
+    let gauge = Gauge::new(policy, limit, situation.history, node, situation.now).throttled(standing(
+        situation.throttles,
+        policy.id,
+        Some(situation.node),
+    ));
     let counting =
-        Counting { policy, gauge, node, more: u32::from(situation.held.is_some()), now: situation.now };
+        Held { policy, gauge, node, more: u32::from(situation.held.is_some()), now: situation.now };
     Some(counting.finding())
 }
 
@@ -174,38 +186,33 @@ pub(crate) fn standing(
 }
 
 /// One access limit, held against what it counts.
-struct Counting<'a> {
+struct Held<'a> {
     policy: &'a Policy,
-    gauge: Gauge<'a>,
+    gauge: Gauge,
     node: Option<NodeIndex>,
     /// 1 if an access is held.
     more: u32,
     now: UnixMillis,
 }
 
-impl Counting<'_> {
+impl Held<'_> {
     fn finding(mut self) -> Finding {
-        let broken = !self.gauge.keeps(self.gauge.limit, self.more, self.now);
+        let broken = !self.gauge.rule.keeps(self.more, self.now);
         let (severity, throttled) = match (self.policy.action, broken) {
             (Action::None, true) => (Severity::Noted, None),
             (Action::WithholdResources, true) => (Severity::Withheld, None),
             (Action::Reject, true) => (Severity::Rejected, None),
             (Action::Release, true) => (Severity::Released, None),
-            (Action::Throttle(throttle), _) => self.under_throttle(throttle, broken),
+            (Action::Throttle(_), _) => self.under_throttle(broken),
             (_, false) => (Severity::Fine, None),
         };
         self.gauge.throttled_until = throttled;
         let rejected = (severity > Severity::Throttled).then(|| self.until_room());
-        let text = Counted {
+        let counted = |measure: &Measure| (measure.limit, measure.count(self.now).saturating_add(self.more));
+        let text = Counting {
             policy: self.policy,
-            limit: self.gauge.limit,
-            count: self.gauge.count(self.gauge.limit.window, self.now).saturating_add(self.more),
-            throttle: match self.policy.action {
-                Action::Throttle(throttle) if throttled.is_some() => {
-                    Some((throttle, self.gauge.count(throttle.window, self.now).saturating_add(self.more)))
-                }
-                _ => None,
-            },
+            rule: counted(&self.gauge.rule),
+            throttle: self.gauge.throttle.as_ref().filter(|_| throttled.is_some()).map(counted),
         }
         .text();
         let throttle = throttled.map(|until| Throttle { policy: self.policy.id, node: self.node, until });
@@ -213,16 +220,17 @@ impl Counting<'_> {
     }
 
     /// The throttle is in force from the latest breach on, be it the held access or an earlier one.
-    fn under_throttle(&self, throttle: AccessLimit, broken: bool) -> (Severity, Option<UnixMillis>) {
-        let breach = if broken && self.more > 0 { Some(self.now) } else { self.gauge.last_breach() };
+    fn under_throttle(&self, broken: bool) -> (Severity, Option<UnixMillis>) {
+        let Some(throttle) = &self.gauge.throttle else { return (Severity::Fine, None) };
+        let breach = if broken && self.more > 0 { Some(self.now) } else { self.gauge.last_breach(self.now) };
         let until = breach
-            .map(|at| at.plus(throttle.window))
+            .map(|at| at.plus(throttle.limit.window))
             .max(self.gauge.throttled_until)
             .filter(|until| *until > self.now);
         if until.is_none() && !broken {
             return (Severity::Fine, None);
         }
-        if self.gauge.keeps(throttle, self.more, self.now) {
+        if throttle.keeps(self.more, self.now) {
             (Severity::Throttled, until)
         } else {
             (Severity::BeyondThrottle, until)
@@ -233,7 +241,7 @@ impl Counting<'_> {
         match self.gauge.room(self.now) {
             Room::At(at) => at,
             // A policy that permits nothing: the device is told to wait a window; its cached policy does the rest.
-            Room::Now | Room::Never => self.now.plus(at_least_a_moment(self.gauge.limit.window)),
+            Room::Now | Room::Never => self.now.plus(at_least_a_moment(self.gauge.rule.limit.window)),
         }
     }
 }

@@ -5,10 +5,10 @@
 //! socket, read a clock, draw a random number, know a database. Waiting is an output (a query) and later an
 //! input (its answer), never a blocked task. Read first: requirements R-D7 to R-D16.
 //!
-//! In the order in which an alarm meets them: `types` (the contract with the server), `control` (the door),
-//! `lifecycle` (the states), `decide` (an event's effect on a device) with `judge`, `outlook` and `gauge` (what the
-//! policies say; pure functions), `alarm`, `device`, `counts` and `nodes` (what is remembered), `publish` (who is
-//! told), `snapshot` (what people see).
+//! In the order in which an alarm meets them: `types` and `policy` (the contract with the server), `control` (the
+//! door), `lifecycle` (the states), `decide` (an event's effect on a device) with `judge`, `outlook` and `gauge` (what
+//! the policies say; pure functions), `alarm`, `device`, `counts`, `sub_windows`, `history` and `nodes` (what is
+//! remembered), `publish` (who is told), `snapshot` (what people see).
 
 mod alarm;
 mod config;
@@ -17,17 +17,26 @@ mod counts;
 mod decide;
 mod device;
 mod gauge;
+mod history;
+mod idle;
 mod judge;
 mod lifecycle;
 mod nodes;
 mod outlook;
+mod packed_id;
+mod packing;
 mod policies;
+mod policy;
 mod publish;
+mod register;
+mod shared;
 mod snapshot;
+mod sub_windows;
 mod types;
 mod wording;
 
 pub use config::Config;
 pub use control::ServiceControl;
+pub use policy::*;
 pub use snapshot::{AlarmProgress, AlarmSnapshot, CountsSnapshot, DeviceSnapshot, RaisedAlarm};
 pub use types::*;

@@ -13,7 +13,7 @@ pub(crate) struct NodeIndex(pub(crate) u32);
 
 /// Stands for a boot of a node. Grows in the order in which boots were first heard of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct BootIndex(u32);
+pub(crate) struct BootIndex(pub(crate) u32);
 
 /// An [`AlarmId`] in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,14 @@
 //! What the counts of all nodes together demand, without an alarm: looked at on every counter report and after
 //! every decision (R-D11 last sentence, R-D15). Pure functions over policies and admissions.
 //!
-//! Policies of scope *node* are left to the nodes: each enforces them by its own count.
+//! Policies of scope *node* are left to the nodes: each enforces them by its own count. A rate is enforced by each
+//! node, and a policy in shadow by nobody.
 
-use crate::counts::History;
 use crate::gauge::{Gauge, Room};
+use crate::history::History;
 use crate::judge::{Throttle, standing};
 use crate::nodes::NodeIndex;
-use crate::{AccessKind, AccessLimit, Action, Policy, PolicyId, Rule, Scope, UnixMillis};
+use crate::{AccessKind, AccessLimit, Action, Policy, PolicyId, Scope, UnixMillis};
 
 /// A throttle is prolonged on all nodes only when that gains this part of its window: a device that keeps knocking
 /// must not cause an update per knock. A node that sees the breach itself prolongs exactly.
@@ -43,21 +44,16 @@ pub(crate) fn concerns_network(policies: &[Policy]) -> bool {
 }
 
 fn network_limits(policies: &[Policy]) -> impl Iterator<Item = (&Policy, AccessLimit)> {
-    policies.iter().filter_map(|policy| match policy.rule {
-        Rule::AccessLimit(limit) if policy.scope == Scope::Network && policy.action != Action::None => {
-            Some((policy, limit))
-        }
-        _ => None,
-    })
+    let concerned = policies.iter().filter(|policy| policy.scope == Scope::Network && policy.is_enforced());
+    concerned.filter_map(|policy| Some((policy, policy.known_limit()?)))
 }
 
 /// Adds up all nodes.
 pub(crate) fn survey(survey: &Survey<'_>) -> Outlook {
-    let times = survey.history.everywhere();
     let mut outlook = Outlook::default();
     for (policy, limit) in network_limits(survey.policies) {
         let before = standing(survey.throttles, policy.id, None);
-        let mut gauge = Gauge { limit, action: &policy.action, times: &times, throttled_until: before };
+        let mut gauge = Gauge::new(policy, limit, survey.history, None, survey.now).throttled(before);
         let throttled = throttled_until(&gauge, survey).filter(|until| *until > survey.now);
         if let (Some(until), Action::Throttle(throttle)) = (throttled, policy.action)
             && worth_telling(before, until, throttle, survey.now)
@@ -70,17 +66,17 @@ pub(crate) fn survey(survey: &Survey<'_>) -> Outlook {
             outlook.rejected = outlook.rejected.max(Some(at));
             outlook.governing.get_or_insert(policy.id);
         }
-        outlook.release |= policy.action == Action::Release && !gauge.keeps(limit, 0, survey.now);
+        outlook.release |= policy.action == Action::Release && !gauge.rule.keeps(0, survey.now);
     }
     outlook
 }
 
-fn throttled_until(gauge: &Gauge<'_>, survey: &Survey<'_>) -> Option<UnixMillis> {
-    let Action::Throttle(throttle) = gauge.action else { return None };
+fn throttled_until(gauge: &Gauge, survey: &Survey<'_>) -> Option<UnixMillis> {
+    let throttle = gauge.throttle.as_ref()?;
     // A refused attempt breaks the rule like an admitted one, but leaves no time behind: it happened about now.
-    let knocked = (survey.refused && !gauge.keeps(gauge.limit, 1, survey.now)).then_some(survey.now);
-    let breach = gauge.last_breach().max(knocked);
-    breach.map(|at| at.plus(throttle.window)).max(gauge.throttled_until)
+    let knocked = (survey.refused && !gauge.rule.keeps(1, survey.now)).then_some(survey.now);
+    let breach = gauge.last_breach(survey.now).max(knocked);
+    breach.map(|at| at.plus(throttle.limit.window)).max(gauge.throttled_until)
 }
 
 fn worth_telling(
@@ -110,32 +106,31 @@ impl Prospect<'_> {
     /// When the node's own admissions leave room again under the network's limits, if they leave none now: until
     /// then the node needs no telling.
     pub(crate) fn by_itself(&self) -> Option<UnixMillis> {
-        let here = self.here();
-        network_limits(self.policies).filter_map(|(policy, limit)| self.room_at(policy, limit, &here)).max()
+        network_limits(self.policies)
+            .filter_map(|(policy, limit)| self.room_at(policy, limit, Scope::Node))
+            .max()
     }
 
     /// When all access limits leave room again for an access of this kind, if they leave none now. A limit that
     /// never leaves room is left out: waiting would not end.
     pub(crate) fn no_room_until(&self, kind: Option<AccessKind>) -> Option<UnixMillis> {
-        let (everywhere, here) = (self.history.everywhere(), self.here());
         self.policies
             .iter()
-            .filter(|policy| kind.is_none_or(|kind| policy.concerns(kind)))
-            .filter_map(|policy| {
-                let Rule::AccessLimit(limit) = policy.rule else { return None };
-                let times = if policy.scope == Scope::Network { &everywhere } else { &here };
-                self.room_at(policy, limit, times)
-            })
+            .filter(|policy| policy.is_enforced() && kind.is_none_or(|kind| policy.concerns(kind)))
+            .filter_map(|policy| self.room_at(policy, policy.known_limit()?, policy.scope))
             .max()
     }
 
-    fn here(&self) -> Vec<UnixMillis> {
-        self.node.map(|node| self.history.at_node(node)).unwrap_or_default()
-    }
-
-    fn room_at(&self, policy: &Policy, limit: AccessLimit, times: &[UnixMillis]) -> Option<UnixMillis> {
-        let throttled_until = standing(self.throttles, policy.id, self.node);
-        match (Gauge { limit, action: &policy.action, times, throttled_until }).room(self.now) {
+    /// When a limit leaves room by what was admitted on the node, or on all of them.
+    fn room_at(&self, policy: &Policy, limit: AccessLimit, scope: Scope) -> Option<UnixMillis> {
+        let nobody = History::default();
+        let (history, node) = match (scope, self.node) {
+            (Scope::Network, _) => (self.history, None),
+            (Scope::Node, Some(node)) => (self.history, Some(node)),
+            (Scope::Node, None) => (&nobody, None),
+        };
+        let gauge = Gauge::new(policy, limit, history, node, self.now);
+        match gauge.throttled(standing(self.throttles, policy.id, self.node)).room(self.now) {
             Room::At(at) => Some(at),
             Room::Now | Room::Never => None,
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::device::{Device, TrackedAlarm};
 use crate::lifecycle::{AlarmPhase, Stage};
+use crate::register::Place;
 use crate::{
     AccessKind, AlarmId, Condition, DeviceCounts, DeviceId, NodeName, Policy, ServiceControl, Status,
     UnixMillis, Until,
@@ -85,26 +86,52 @@ pub enum AlarmProgress {
 impl ServiceControl {
     /// All devices known, by identifier.
     pub fn devices(&self) -> impl Iterator<Item = DeviceSnapshot> + '_ {
-        self.devices.iter().map(|(id, device)| self.shown(id, device))
+        let places = self.devices.sorted(self.devices.places());
+        places.into_iter().map(|place| self.shown(place))
     }
 
     /// One device.
     pub fn device(&self, id: &DeviceId) -> Option<DeviceSnapshot> {
-        self.devices.get(id).map(|device| self.shown(id, device))
+        self.devices.find(id).map(|place| self.shown(place))
+    }
+
+    /// How many devices nodes hold an entry for.
+    pub fn cached_devices(&self) -> usize {
+        self.devices.cached()
+    }
+
+    /// How many devices have an active alarm.
+    pub fn alarmed_devices(&self) -> usize {
+        self.devices.alarmed()
     }
 
     /// All active alarms, by device.
     pub fn alarms(&self) -> impl Iterator<Item = AlarmSnapshot> + '_ {
-        self.devices
-            .iter()
-            .flat_map(|(id, device)| device.alarms.iter().filter_map(|alarm| self.alarm(id, device, alarm)))
+        let places = self.devices.sorted(self.devices.alarmed_places());
+        places.into_iter().flat_map(|place| self.alarms_at(place))
     }
 
-    fn shown(&self, id: &DeviceId, device: &Device) -> DeviceSnapshot {
+    /// The active alarms of one device.
+    pub fn alarms_of(&self, id: &DeviceId) -> Vec<AlarmSnapshot> {
+        self.devices.find(id).map_or_else(Vec::new, |place| self.alarms_at(place))
+    }
+
+    fn alarms_at(&self, place: Place) -> Vec<AlarmSnapshot> {
+        let id = self.devices.id(place);
+        self.devices.look(place, |device| {
+            device.alarms.iter().filter_map(|alarm| self.alarm(&id, device, alarm)).collect()
+        })
+    }
+
+    fn shown(&self, place: Place) -> DeviceSnapshot {
+        self.devices.look(place, |device| self.shown_as(self.devices.id(place), device))
+    }
+
+    fn shown_as(&self, id: DeviceId, device: &Device) -> DeviceSnapshot {
         let sight = device.sight(None);
         let lapsed = |until: &Until| matches!(until, Until::Instant(at) if *at <= self.now);
         DeviceSnapshot {
-            device: id.clone(),
+            device: id,
             revision: device.revision,
             cached: sight.cached,
             policies: sight.policies,
@@ -129,7 +156,8 @@ impl ServiceControl {
                 rejected: row.rejected,
                 unsolicited: row.unsolicited,
                 last_rejection: row.last_rejection.as_deref().map(str::to_owned),
-                admissions: row.admissions().to_vec(),
+                admissions: row.admissions.to_vec(),
+                windows: row.windows.to_vec(),
             },
         });
         shown.collect()

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::{AccessKind, Policy, PolicyId};
+
 /// An instant: milliseconds since the Unix epoch, as every node and every report states it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixMillis(pub i64);
@@ -57,93 +59,6 @@ pub struct AlarmId {
     pub sequence: u64,
 }
 
-/// A way of accessing the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AccessKind {
-    /// The first uplink packet of a device with no open session.
-    Packet,
-    /// An application server wakes an idle device.
-    Trigger,
-    /// A radio resource request.
-    Signalling,
-}
-
-/// A policy's identifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyId(pub u32);
-
-/// At most `permitted` accesses in any `window`. A rule configured "greater or equal N" permits N − 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AccessLimit {
-    /// Accesses that may be admitted in any window.
-    pub permitted: u32,
-    /// The window's length.
-    pub window: Duration,
-}
-
-/// What a policy restricts (R-D2).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Rule {
-    /// How often.
-    AccessLimit(AccessLimit),
-    /// By which security protocols: class names such as `esp`.
-    ForbiddenProtocols(Vec<String>),
-}
-
-/// What happens when the rule is broken (R-D3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Only known, never enforced.
-    None,
-    /// From the violating access on, this limit replaces the rule's.
-    Throttle(AccessLimit),
-    /// No new access.
-    Reject,
-    /// Accepted without bearer on signalling nodes; reject on the packet path.
-    WithholdResources,
-    /// The open session ends.
-    Release,
-}
-
-/// Where a policy's accesses are summed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// Each node judges its own count.
-    Node,
-    /// The sum over all nodes is judged.
-    Network,
-}
-
-/// A policy as the PCRF answers it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Policy {
-    /// Identifier; ties between equally severe verdicts go to the lowest.
-    pub id: PolicyId,
-    /// What is restricted.
-    pub rule: Rule,
-    /// Kinds of access it counts; empty means all.
-    pub kinds: Vec<AccessKind>,
-    /// Where its accesses are summed.
-    pub scope: Scope,
-    /// What a violation leads to.
-    pub action: Action,
-}
-
-impl Policy {
-    /// Whether it counts accesses of this kind.
-    pub fn concerns(&self, kind: AccessKind) -> bool {
-        self.kinds.is_empty() || self.kinds.contains(&kind)
-    }
-
-    /// The limit that replaces its own when that is broken.
-    pub fn throttle(&self) -> Option<AccessLimit> {
-        match (&self.rule, self.action) {
-            (Rule::AccessLimit(_), Action::Throttle(limit)) => Some(limit),
-            _ => None,
-        }
-    }
-}
-
 /// Why an alarm was raised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
@@ -173,6 +88,24 @@ pub struct DeviceCounts {
     pub last_rejection: Option<String>,
     /// The most recent admissions, oldest first; at most fourteen. Replaces what the same boot sent before.
     pub admissions: Vec<UnixMillis>,
+    /// Admissions by sub-windows, for each limit above [`EXACT_LIMIT`]. Replaces what the same boot sent before.
+    pub windows: Vec<SubWindows>,
+}
+
+/// What a node has admitted under one limit, in four consecutive stretches of time, the latest of which is not over
+/// yet. Together they are at least as long as the limit's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SubWindows {
+    /// Whose limit.
+    pub policy: PolicyId,
+    /// The throttle's limit rather than the rule's.
+    pub throttle: bool,
+    /// When the latest began.
+    pub newest_start: UnixMillis,
+    /// How long each is.
+    pub length: Duration,
+    /// Admissions in each, the latest first.
+    pub counts: [u32; 4],
 }
 
 /// An alarm as a node raises it (R-D8).

@@ -5,21 +5,19 @@ use std::time::Duration;
 use crate::outlook::Outlook;
 use crate::{AccessLimit, Action, AlarmFate, Condition, Policy};
 
-/// A count policy's finding.
-pub(crate) struct Counted<'a> {
+/// A count policy's finding: limits, and the accesses in their windows, the held one included.
+pub(crate) struct Counting<'a> {
     pub(crate) policy: &'a Policy,
-    pub(crate) limit: AccessLimit,
-    /// Accesses in the window, the held one included.
-    pub(crate) count: u32,
-    /// The throttle's limit, and the accesses in its window, if it is in force.
+    pub(crate) rule: (AccessLimit, u32),
+    /// If it is in force.
     pub(crate) throttle: Option<(AccessLimit, u32)>,
 }
 
-impl Counted<'_> {
-    /// For example `policy 1 permits 3 accesses in 60 s and this is number 4; throttled to 5 in 60 s, of which
-    /// this is number 4`.
+impl Counting<'_> {
+    /// For example `policy 1 permits 3 accesses in 60 s, and the count is 4; it throttles to 5 in 60 s, of which the
+    /// count is 4`.
     pub(crate) fn text(&self) -> String {
-        let Self { policy, limit, count, throttle } = self;
+        let Self { policy, rule: (limit, count), throttle } = self;
         let mut text = format!(
             "policy {} permits {} in {}, and the count is {count}",
             policy.id.0,
@@ -27,30 +25,44 @@ impl Counted<'_> {
             span(limit.window),
         );
         if let Some((throttle, count)) = throttle {
+            let throttles = if policy.shadow { "would throttle" } else { "throttles" };
             text += &format!(
-                "; it throttles to {} in {}, of which the count is {count}",
+                "; it {throttles} to {} in {}, of which the count is {count}",
                 throttle.permitted,
                 span(throttle.window),
             );
         }
-        text + consequence(&policy.action, *count > limit.permitted)
+        if *count > limit.permitted { text + consequence(policy) } else { text }
     }
 }
 
-fn consequence(action: &Action, broken: bool) -> &'static str {
-    match (action, broken) {
-        (_, false) | (Action::Throttle(_), _) => "",
-        (Action::None, true) => ", without consequence",
-        (Action::Reject, true) => "; it rejects",
-        (Action::WithholdResources, true) => "; it withholds resources",
-        (Action::Release, true) => "; it releases the session",
+/// What follows from a violation, apart from a throttle.
+fn consequence(policy: &Policy) -> &'static str {
+    match (policy.action, policy.shadow) {
+        (Action::Throttle(_), _) => "",
+        (Action::None, _) => ", without consequence",
+        (Action::Reject, false) => "; it rejects",
+        (Action::Reject, true) => "; it would reject",
+        (Action::WithholdResources, false) => "; it withholds resources",
+        (Action::WithholdResources, true) => "; it would withhold resources",
+        (Action::Release, false) => "; it releases the session",
+        (Action::Release, true) => "; it would release the session",
     }
 }
 
 /// A forbidden protocol's finding.
 pub(crate) fn forbidden(policy: &Policy, class: &str) -> String {
-    let consequence = if policy.action == Action::None { ", without consequence" } else { "" };
+    let consequence = match policy.action {
+        _ if policy.shadow => consequence(policy),
+        Action::None => ", without consequence",
+        _ => "",
+    };
     format!("policy {} forbids {class}{consequence}", policy.id.0)
+}
+
+/// What policies in shadow found, as a sentence of its own behind the decision; empty if nothing.
+pub(crate) fn in_shadow(found: &[String]) -> String {
+    if found.is_empty() { String::new() } else { format!(" In shadow: {}.", found.join("; ")) }
 }
 
 /// The whole decision in one sentence.

@@ -266,6 +266,25 @@ fn a_throttle_ends_with_its_policy() {
 }
 
 #[test]
+fn a_policy_put_in_shadow_frees_whom_it_rejected_or_throttled() {
+    let shadow = |policy| Policy { shadow: true, ..policy };
+    let (mut network, _) = rejected_alarm();
+    network.take();
+    network.tell(Input::SubscriberChanged { device: device() });
+    network.decide(&[shadow(at_most(1, 3, Action::Reject))]);
+    let (updates, _) = network.take_updates();
+    assert_eq!(fates(&updates), [("a", AlarmFate::Cancel), ("b", AlarmFate::Unchanged)]);
+    assert!(updates.values().all(|update| update.status == Status::default()));
+    let mut network = three_admitted();
+    network.alarm("a", too_many(4));
+    network.decide(&r_d17());
+    network.take();
+    network.tell(Input::SubscriberChanged { device: device() });
+    network.decide(&r_d17().into_iter().map(shadow).collect::<Vec<_>>());
+    assert_eq!(network.take_updates().0["b"].status, Status::default());
+}
+
+#[test]
 fn the_same_policies_once_more_lift_nothing_that_a_restart_forgot() {
     let (mut network, _) = rejected_alarm();
     let (_, records) = network.take_updates();

@@ -9,13 +9,13 @@ use proptest::prelude::*;
 
 use network::{START, config};
 use weir_service_control::{
-    AccessKind, AccessLimit, Action, Alarm, AlarmFate, AlarmId, AlarmProgress, Condition, DeviceCounts,
-    DeviceId, Input, NodeName, Output, Policy, PolicyId, Rule, Scope, ServiceControl, Subscription,
-    UnixMillis,
+    AccessKind, AccessLimit, Action, Alarm, AlarmFate, AlarmId, AlarmProgress, Condition, Counted,
+    DeviceCounts, DeviceId, Direction, Input, NodeName, Output, Policy, PolicyId, Rate, Rule, Scope,
+    ServiceControl, SubWindows, Subscription, UnixMillis,
 };
 
 fn any_limit() -> impl Strategy<Value = AccessLimit> {
-    (0_u32..5, prop_oneof![Just(0_u64), 1..120_000_u64, Just(u64::MAX)])
+    (prop_oneof![4 => 0_u32..5, 1 => 15_u32..60], prop_oneof![Just(0_u64), 1..120_000_u64, Just(u64::MAX)])
         .prop_map(|(permitted, ms)| AccessLimit { permitted, window: Duration::from_millis(ms) })
 }
 
@@ -33,28 +33,53 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     let rule = prop_oneof![
         3 => any_limit().prop_map(Rule::AccessLimit),
         1 => Just(Rule::ForbiddenProtocols(vec!["esp".into()])),
+        1 => Just(Rule::Rate(Rate {
+            bytes_per_second: Some(1000),
+            packets_per_second: None,
+            burst: Duration::from_millis(100),
+            direction: Direction::Both,
+        })),
     ];
     let kinds = prop_oneof![Just(vec![]), Just(vec![AccessKind::Trigger])];
     let scope = prop_oneof![Just(Scope::Node), Just(Scope::Network)];
-    (0_u32..4, rule, kinds, scope, any_action()).prop_map(|(id, rule, kinds, scope, action)| Policy {
-        id: PolicyId(id),
-        rule,
-        kinds,
-        scope,
-        action,
-    })
+    let counts = prop_oneof![5 => Just(Counted::Admitted), 1 => Just(Counted::Requests)];
+    let policy = (0_u32..4, rule, any_action()).prop_map(|(id, rule, action)| Policy::new(id, rule, action));
+    (policy, kinds, scope, counts, proptest::bool::weighted(0.2))
+        .prop_map(|(policy, kinds, scope, counts, shadow)| Policy { kinds, scope, counts, shadow, ..policy })
+}
+
+fn any_windows() -> impl Strategy<Value = SubWindows> {
+    let counts = proptest::array::uniform4(prop_oneof![0_u32..30, Just(u32::MAX)]);
+    let start = (-200_000_i64..200_000).prop_map(|offset| UnixMillis(START + offset));
+    let length = prop_oneof![
+        Just(Duration::ZERO),
+        (1_u64..40_000).prop_map(Duration::from_millis),
+        Just(Duration::MAX)
+    ];
+    (0_u32..4, any::<bool>(), start, length, counts).prop_map(
+        |(policy, throttle, newest_start, length, counts)| SubWindows {
+            policy: PolicyId(policy),
+            throttle,
+            newest_start,
+            length,
+            counts,
+        },
+    )
 }
 
 fn any_counts() -> impl Strategy<Value = DeviceCounts> {
     let time = (-200_000_i64..200_000).prop_map(|offset| UnixMillis(START + offset));
-    (0_u64..9, 0_u64..9, 0_u64..9, proptest::collection::vec(time, 0..16)).prop_map(
-        |(requests, admitted, rejected, admissions)| DeviceCounts {
+    let admissions = proptest::collection::vec(time, 0..16);
+    let windows = proptest::collection::vec(any_windows(), 0..7);
+    (0_u64..9, 0_u64..9, 0_u64..9, admissions, windows).prop_map(
+        |(requests, admitted, rejected, admissions, windows)| DeviceCounts {
             requests,
             admitted,
             rejected,
             unsolicited: 0,
             last_rejection: None,
             admissions,
+            windows,
         },
     )
 }
@@ -204,6 +229,51 @@ fn answer(output: &Output, policies: &[Policy]) -> Option<Input> {
     }
 }
 
+/// Policies that are only watched, of identifiers that no other has; and one without action in both worlds, so that
+/// admissions are remembered equally long.
+const FIRST_WATCHED: u32 = 50;
+
+fn any_watched() -> impl Strategy<Value = Vec<Policy>> {
+    proptest::collection::vec(any_policy(), 1..4).prop_map(|policies| {
+        let numbered = (FIRST_WATCHED..).zip(policies);
+        numbered.map(|(id, policy)| Policy { id: PolicyId(id), shadow: true, ..policy }).collect()
+    })
+}
+
+fn remembered_for_ever() -> Policy {
+    let limit = AccessLimit { permitted: u32::MAX, window: Duration::MAX };
+    Policy::new(FIRST_WATCHED - 1, Rule::AccessLimit(limit), Action::None)
+}
+
+fn also(input: &Input, more: &[Policy]) -> Input {
+    match input.clone() {
+        Input::PoliciesAnswered { device, answer: Ok(mut policies) } => {
+            policies.push(remembered_for_ever());
+            policies.extend_from_slice(more);
+            Input::PoliciesAnswered { device, answer: Ok(policies) }
+        }
+        other => other,
+    }
+}
+
+/// Without the words and without the policies in shadow.
+fn bare(outputs: Vec<Output>) -> Vec<Output> {
+    let strip = |update: &mut weir_service_control::CacheUpdate| {
+        update.policies.retain(|policy| policy.id.0 < FIRST_WATCHED);
+        update.explanation.clear();
+    };
+    let bare = |mut output: Output| {
+        match &mut output {
+            Output::Update { update, .. } => strip(update),
+            Output::Snapshot { entries, .. } => entries.iter_mut().for_each(strip),
+            Output::Record(decision) => strip(&mut decision.entry),
+            _ => {}
+        }
+        output
+    };
+    outputs.into_iter().map(bare).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 300 } else { 20_000 }))]
 
@@ -229,7 +299,7 @@ proptest! {
         // An endless window never has room again; such a policy is not part of coming to an end.
         let sane = |policy: &Policy| match policy.rule {
             Rule::AccessLimit(limit) => limit.window < Duration::from_secs(3600),
-            Rule::ForbiddenProtocols(_) => true,
+            Rule::ForbiddenProtocols(_) | Rule::Rate(_) => true,
         };
         let throttle_sane = |policy: &Policy| policy.throttle().is_none_or(|it| it.window < Duration::from_secs(3600));
         let at_last: Vec<_> = at_last.into_iter().filter(|it| sane(it) && throttle_sane(it)).collect();
@@ -239,5 +309,25 @@ proptest! {
             witness.watch(&outputs);
         }
         run_to_the_end(&mut control, &mut witness, now, &at_last);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 150 } else { 10_000 }))]
+
+    #[test]
+    fn a_policy_in_shadow_changes_nothing_but_words(
+        inputs in proptest::collection::vec((any_input(), 0_i64..20_000), 1..60),
+        watched in any_watched(),
+    ) {
+        let (mut with, mut without) = (ServiceControl::new(config()), ServiceControl::new(config()));
+        let mut now = START;
+        for (input, pause) in inputs {
+            now += pause;
+            let said = with.handle(also(&input, &watched), UnixMillis(now));
+            let expected = without.handle(also(&input, &[]), UnixMillis(now));
+            prop_assert_eq!(bare(said), bare(expected));
+            prop_assert_eq!(with.next_timeout(), without.next_timeout());
+        }
     }
 }

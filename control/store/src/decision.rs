@@ -28,21 +28,19 @@ impl Store {
         })
     }
 
-    /// The latest entry of every device that was ever decided on, those that are no more included: their
-    /// revision still counts.
+    /// Hands over the latest entry of every device that was ever decided on, those that are no more included: their
+    /// revision still counts. One by one, by device: all at once would be most of control's memory.
     ///
     /// # Errors
-    /// The store fails.
-    pub fn entries(&self) -> Result<Vec<CacheUpdate>, Error> {
+    /// The store fails; some entries have been handed over then.
+    pub fn each_entry(&self, mut take: impl FnMut(CacheUpdate)) -> Result<(), Error> {
         self.read(|transaction| {
-            let table = transaction.open_table(ENTRIES)?;
-            let mut entries = Vec::new();
-            for row in table.iter()? {
+            for row in transaction.open_table(ENTRIES)?.iter()? {
                 let (device, record) = row?;
                 let record: EntryRecord = value("an entry", record.value())?;
-                entries.push(record.entry(DeviceId(device.value().to_owned())));
+                take(record.entry(DeviceId(device.value().to_owned())));
             }
-            Ok(entries)
+            Ok(())
         })
     }
 

@@ -2,13 +2,12 @@
 //! without a file becoming unreadable. Whoever changes a struct here so that an earlier weir would misread it raises
 //! [`crate::SCHEMA`].
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use weir_service_control as sc;
 
-use crate::Subscriber;
 use crate::error::Fault;
+use crate::policy_record::PolicyRecord;
+use crate::{AuditLine, AuditWho, Subscriber};
 
 /// A record as bytes.
 pub(crate) fn bytes(what: &'static str, record: &impl Serialize) -> Result<Vec<u8>, Fault> {
@@ -24,53 +23,6 @@ pub(crate) fn value<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Re
 pub(crate) struct SubscriberRecord {
     device_type: String,
     pub(crate) policies: Vec<u32>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(crate) struct PolicyRecord {
-    id: u32,
-    rule: RuleRecord,
-    kinds: Vec<KindRecord>,
-    scope: ScopeRecord,
-    action: ActionRecord,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum RuleRecord {
-    AccessLimit(LimitRecord),
-    ForbiddenProtocols(Vec<String>),
-}
-
-#[derive(Serialize, Deserialize)]
-struct LimitRecord {
-    permitted: u32,
-    window_ms: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum KindRecord {
-    Packet,
-    Trigger,
-    Signalling,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum ScopeRecord {
-    Node,
-    Network,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum ActionRecord {
-    None,
-    Throttle(LimitRecord),
-    Reject,
-    WithholdResources,
-    Release,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,6 +70,26 @@ pub(crate) struct DecisionRecord {
     entry: EntryRecord,
 }
 
+#[derive(Serialize, Deserialize)]
+pub(crate) struct AuditRecord {
+    node: String,
+    sequence: u64,
+    at_ms: i64,
+    received_ms: i64,
+    who: Option<WhoRecord>,
+    what: String,
+    device: Option<String>,
+    until_ms: i64,
+    reason: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WhoRecord {
+    uid: u32,
+    name: Option<String>,
+    pid: i32,
+}
+
 impl From<&Subscriber> for SubscriberRecord {
     fn from(subscriber: &Subscriber) -> Self {
         let policies = subscriber.policies.iter().map(|policy| policy.0).collect();
@@ -129,87 +101,6 @@ impl SubscriberRecord {
     pub(crate) fn subscriber(self, device: sc::DeviceId) -> Subscriber {
         let policies = self.policies.into_iter().map(sc::PolicyId).collect();
         Subscriber { device, device_type: self.device_type, policies }
-    }
-}
-
-impl From<&sc::Policy> for PolicyRecord {
-    fn from(policy: &sc::Policy) -> Self {
-        Self {
-            id: policy.id.0,
-            rule: match &policy.rule {
-                sc::Rule::AccessLimit(limit) => RuleRecord::AccessLimit((*limit).into()),
-                sc::Rule::ForbiddenProtocols(classes) => RuleRecord::ForbiddenProtocols(classes.clone()),
-            },
-            kinds: policy.kinds.iter().map(|kind| (*kind).into()).collect(),
-            scope: match policy.scope {
-                sc::Scope::Node => ScopeRecord::Node,
-                sc::Scope::Network => ScopeRecord::Network,
-            },
-            action: match policy.action {
-                sc::Action::None => ActionRecord::None,
-                sc::Action::Throttle(limit) => ActionRecord::Throttle(limit.into()),
-                sc::Action::Reject => ActionRecord::Reject,
-                sc::Action::WithholdResources => ActionRecord::WithholdResources,
-                sc::Action::Release => ActionRecord::Release,
-            },
-        }
-    }
-}
-
-impl From<PolicyRecord> for sc::Policy {
-    fn from(record: PolicyRecord) -> Self {
-        Self {
-            id: sc::PolicyId(record.id),
-            rule: match record.rule {
-                RuleRecord::AccessLimit(limit) => sc::Rule::AccessLimit(limit.into()),
-                RuleRecord::ForbiddenProtocols(classes) => sc::Rule::ForbiddenProtocols(classes),
-            },
-            kinds: record.kinds.into_iter().map(Into::into).collect(),
-            scope: match record.scope {
-                ScopeRecord::Node => sc::Scope::Node,
-                ScopeRecord::Network => sc::Scope::Network,
-            },
-            action: match record.action {
-                ActionRecord::None => sc::Action::None,
-                ActionRecord::Throttle(limit) => sc::Action::Throttle(limit.into()),
-                ActionRecord::Reject => sc::Action::Reject,
-                ActionRecord::WithholdResources => sc::Action::WithholdResources,
-                ActionRecord::Release => sc::Action::Release,
-            },
-        }
-    }
-}
-
-impl From<sc::AccessLimit> for LimitRecord {
-    fn from(limit: sc::AccessLimit) -> Self {
-        let window_ms = u64::try_from(limit.window.as_millis()).unwrap_or(u64::MAX);
-        Self { permitted: limit.permitted, window_ms }
-    }
-}
-
-impl From<LimitRecord> for sc::AccessLimit {
-    fn from(record: LimitRecord) -> Self {
-        Self { permitted: record.permitted, window: Duration::from_millis(record.window_ms) }
-    }
-}
-
-impl From<sc::AccessKind> for KindRecord {
-    fn from(kind: sc::AccessKind) -> Self {
-        match kind {
-            sc::AccessKind::Packet => Self::Packet,
-            sc::AccessKind::Trigger => Self::Trigger,
-            sc::AccessKind::Signalling => Self::Signalling,
-        }
-    }
-}
-
-impl From<KindRecord> for sc::AccessKind {
-    fn from(record: KindRecord) -> Self {
-        match record {
-            KindRecord::Packet => Self::Packet,
-            KindRecord::Trigger => Self::Trigger,
-            KindRecord::Signalling => Self::Signalling,
-        }
     }
 }
 
@@ -309,6 +200,39 @@ impl From<DecisionRecord> for sc::Decision {
             alarm: record.alarm.map(Into::into),
             fate: record.fate.into(),
             entry: record.entry.entry(device),
+        }
+    }
+}
+
+impl From<&AuditLine> for AuditRecord {
+    fn from(line: &AuditLine) -> Self {
+        let who = |who: &AuditWho| WhoRecord { uid: who.uid, name: who.name.clone(), pid: who.pid };
+        Self {
+            node: line.node.0.clone(),
+            sequence: line.sequence,
+            at_ms: line.at.0,
+            received_ms: line.received.0,
+            who: line.who.as_ref().map(who),
+            what: line.what.clone(),
+            device: line.device.as_ref().map(|device| device.0.clone()),
+            until_ms: line.until.0,
+            reason: line.reason.clone(),
+        }
+    }
+}
+
+impl From<AuditRecord> for AuditLine {
+    fn from(record: AuditRecord) -> Self {
+        Self {
+            node: sc::NodeName(record.node),
+            sequence: record.sequence,
+            at: sc::UnixMillis(record.at_ms),
+            received: sc::UnixMillis(record.received_ms),
+            who: record.who.map(|who| AuditWho { uid: who.uid, name: who.name, pid: who.pid }),
+            what: record.what,
+            device: record.device.map(sc::DeviceId),
+            until: sc::UnixMillis(record.until_ms),
+            reason: record.reason,
         }
     }
 }

@@ -7,7 +7,8 @@ use weir_service_control::{DeviceId, Policy, PolicyId};
 
 use crate::error::Fault;
 use crate::open::{POLICIES, SUBSCRIBERS};
-use crate::record::{PolicyRecord, SubscriberRecord, bytes, value};
+use crate::policy_record::PolicyRecord;
+use crate::record::{SubscriberRecord, bytes, value};
 use crate::{Error, Store};
 
 /// A subscribed device.

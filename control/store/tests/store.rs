@@ -7,10 +7,10 @@ use std::time::Duration;
 use redb::{Database, ReadableDatabase, TableDefinition};
 use tempfile::TempDir;
 use weir_service_control::{
-    AccessKind, AccessLimit, Action, AlarmFate, AlarmId, CacheUpdate, Decision, DeviceId, NodeName, Policy,
-    PolicyId, Rule, Scope, Status, UnixMillis, Until,
+    AccessKind, AccessLimit, Action, AlarmFate, AlarmId, CacheUpdate, Counted, Decision, DeviceId, Direction,
+    NodeName, Policy, PolicyId, Rate, Rule, Scope, Status, UnixMillis, Until,
 };
-use weir_store::{Error, SCHEMA, Store, Subscriber};
+use weir_store::{AuditLine, AuditWho, Error, SCHEMA, Store, Subscriber};
 
 struct Place {
     directory: TempDir,
@@ -39,7 +39,16 @@ fn limit(permitted: u32, seconds: u64) -> AccessLimit {
 }
 
 fn policy(id: u32, rule: Rule, action: Action) -> Policy {
-    Policy { id: PolicyId(id), rule, kinds: vec![], scope: Scope::Network, action }
+    Policy::new(id, rule, action)
+}
+
+fn rate(bytes: Option<u64>, packets: Option<u32>, direction: Direction) -> Rate {
+    Rate {
+        bytes_per_second: bytes,
+        packets_per_second: packets,
+        burst: Duration::from_millis(100),
+        direction,
+    }
 }
 
 /// One of everything a policy can say.
@@ -54,6 +63,11 @@ fn policies() -> Vec<Policy> {
         },
         Policy { scope: Scope::Node, ..at_most(4, Action::WithholdResources) },
         at_most(5, Action::Release),
+        Policy { shadow: true, ..at_most(6, Action::Reject) },
+        Policy { counts: Counted::Requests, scope: Scope::Node, ..at_most(7, Action::Reject) },
+        policy(8, Rule::Rate(rate(Some(125_000), Some(100), Direction::Up)), Action::Reject),
+        policy(9, Rule::Rate(rate(None, Some(1), Direction::Down)), Action::None),
+        policy(10, Rule::Rate(rate(Some(100), None, Direction::Both)), Action::Reject),
     ]
 }
 
@@ -120,11 +134,13 @@ fn what_was_put_in_comes_out_and_survives_reopening() {
     let store = place.open();
     assert_eq!(store.policies().unwrap(), policies());
     assert_eq!(store.policy(PolicyId(4)).unwrap().as_ref(), Some(&policies()[3]));
-    assert_eq!(store.policy(PolicyId(9)).unwrap(), None);
+    assert_eq!(store.policy(PolicyId(99)).unwrap(), None);
     assert_eq!(store.subscribers().unwrap(), subscribers);
     assert_eq!(store.subscriber(&device(1)).unwrap().as_ref(), Some(&subscribers[0]));
     assert_eq!(store.subscriber(&device(9)).unwrap(), None);
-    assert_eq!(store.entries().unwrap(), [decisions[2].entry.clone(), decisions[1].entry.clone()]);
+    let mut entries = Vec::new();
+    store.each_entry(|entry| entries.push(entry)).unwrap();
+    assert_eq!(entries, [decisions[2].entry.clone(), decisions[1].entry.clone()]);
     let newest_first: Vec<_> = decisions.iter().rev().cloned().collect();
     assert_eq!(store.decisions(None, 10).unwrap(), newest_first);
 }
@@ -162,15 +178,15 @@ fn seeding_overwrites_nothing() {
     assert_eq!(store.policy(PolicyId(1)).unwrap(), Some(changed));
     assert_eq!(store.subscriber(&device(1)).unwrap().unwrap().device_type, "tracker");
     assert_eq!(store.subscriber(&device(2)).unwrap(), Some(subscriber(2, &[2])));
-    assert_eq!(store.policies().unwrap().len(), 5);
+    assert_eq!(store.policies().unwrap().len(), policies().len());
 }
 
 #[test]
 fn a_seed_that_names_a_missing_policy_changes_nothing() {
     let place = Place::new();
     let store = place.open();
-    let error = store.seed(&[subscriber(1, &[7])], &policies()).unwrap_err();
-    assert_eq!(error.to_string(), "there is no policy 7; create it first");
+    let error = store.seed(&[subscriber(1, &[77])], &policies()).unwrap_err();
+    assert_eq!(error.to_string(), "there is no policy 77; create it first");
     assert_eq!(store.policies().unwrap(), []);
 }
 
@@ -227,6 +243,31 @@ fn a_file_of_a_later_weir_is_refused_and_left_as_it_is() {
     let found =
         database.begin_read().unwrap().open_table(META).unwrap().get("schema").unwrap().unwrap().value();
     assert_eq!(found, SCHEMA + 1);
+}
+
+/// Bytes as the first weir wrote them.
+#[test]
+fn a_policy_of_the_first_schema_is_read_as_one_that_is_enforced_and_counts_admissions() {
+    const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+    const POLICIES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("policies");
+    let place = Place::new();
+    drop(place.open());
+    let written = br#"{"id":1,"rule":{"access-limit":{"permitted":3,"window_ms":60000}},"kinds":["packet"],
+        "scope":"network","action":{"throttle":{"permitted":5,"window_ms":60000}}}"#;
+    let database = Database::open(place.path()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(META).unwrap().insert("schema", 1).unwrap();
+    transaction.open_table(POLICIES).unwrap().insert(1, &written[..]).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let kinds = vec![AccessKind::Packet];
+    let meant =
+        Policy { kinds, ..policy(1, Rule::AccessLimit(limit(3, 60)), Action::Throttle(limit(5, 60))) };
+    assert_eq!(place.open().policies().unwrap(), [meant]);
+    let database = Database::open(place.path()).unwrap();
+    let found =
+        database.begin_read().unwrap().open_table(META).unwrap().get("schema").unwrap().unwrap().value();
+    assert_eq!(found, SCHEMA, "an earlier weir would enforce what is only watched from now on");
 }
 
 #[test]
@@ -286,4 +327,53 @@ fn errors_and_debug_output_name_no_device() {
     let error = store.put_subscriber(&subscriber).unwrap_err();
     let text = format!("{subscriber:?} {error:?} {error} {store:?}");
     assert!(!text.contains(&device(1).0), "{text}");
+}
+
+fn exempted(node: &str, sequence: u64) -> AuditLine {
+    AuditLine {
+        node: NodeName(node.into()),
+        sequence,
+        at: UnixMillis(1_000),
+        received: UnixMillis(2_000),
+        who: Some(AuditWho { uid: 0, name: Some("root".into()), pid: 7 }),
+        what: "exemption-begun".into(),
+        device: Some(device(1)),
+        until: UnixMillis(3_600_000),
+        reason: "meter recall".into(),
+    }
+}
+
+#[test]
+fn an_audit_line_said_twice_is_kept_once_as_it_was_first_said() {
+    let place = Place::new();
+    let mut bypass = exempted("b", 5);
+    (bypass.device, bypass.who) = (None, None);
+    let lines = [exempted("a", 5), exempted("a", 9), bypass];
+    {
+        let store = place.open();
+        assert_eq!(store.audit(&lines[..1]).unwrap(), 1);
+        let again = AuditLine { received: UnixMillis(9_000), ..lines[0].clone() };
+        assert_eq!(store.audit(&[again, lines[1].clone(), lines[2].clone()]).unwrap(), 2);
+        assert_eq!(store.audit(&lines).unwrap(), 0);
+    }
+    let newest_first: Vec<_> = lines.iter().rev().cloned().collect();
+    let store = place.open();
+    assert_eq!(store.audit_lines(None, 10).unwrap(), newest_first);
+    assert_eq!(store.audit_lines(Some(&NodeName("a".into())), 10).unwrap(), newest_first[1..]);
+    assert_eq!(store.audit_lines(None, 1).unwrap(), newest_first[..1]);
+    assert!(!format!("{lines:?}").contains(&device(1).0));
+}
+
+#[test]
+fn a_store_from_before_the_audit_gets_its_tables() {
+    let place = Place::new();
+    drop(place.open());
+    {
+        let database = Database::open(place.path()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.delete_table(TableDefinition::<u64, &[u8]>::new("audit")).unwrap();
+        transaction.delete_table(TableDefinition::<(&str, u64), u64>::new("audit_of")).unwrap();
+        transaction.commit().unwrap();
+    }
+    assert_eq!(place.open().audit_lines(None, 10).unwrap(), []);
 }

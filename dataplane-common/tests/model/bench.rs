@@ -1,11 +1,11 @@
 //! One device before the law, and a clock in the test's hand: what the named tests are written with.
 
 use weir_dataplane_common::{
-    abi::AccessKind, admit::Outcome, atomic::Word32, inspect::Class, reason::Reason,
+    abi::AccessKind, admit::Outcome, inspect::Class, reason::Reason, window::History,
 };
 
 use super::{
-    law::LawSide,
+    law::{LawSide, Past, tick},
     policy::{
         Action, AlarmCondition, Limit, Node, Operation, Order, Packet, Policy, Rule, Status, Way, When,
     },
@@ -20,11 +20,11 @@ pub fn limit(permitted: usize, window: u64) -> Limit {
 }
 
 pub fn at_most(id: u32, permitted: usize, window: u64, action: Action) -> Policy {
-    Policy { id, rule: Rule::AccessLimit(limit(permitted, window)), action }
+    Policy::new(id, Rule::AccessLimit(limit(permitted, window)), action)
 }
 
 pub fn forbid(id: u32, class: Class, action: Action) -> Policy {
-    Policy { id, rule: Rule::Forbidden(vec![class]), action }
+    Policy::new(id, Rule::Forbidden(vec![class]), action)
 }
 
 /// A node that counts every kind of access and never alarms: sessions end after a second of silence.
@@ -38,6 +38,7 @@ pub fn node() -> Node {
         kinds: vec![AccessKind::Packet, AccessKind::Trigger],
         alarm,
         drop_unsolicited: true,
+        shadow: false,
     }
 }
 
@@ -89,7 +90,12 @@ impl Bench {
     }
 
     pub fn packet(&mut self, way: Way, class: Option<Class>) -> Outcome {
-        self.law.packet(self.now, Packet { way, class })
+        self.sized(way, class, 40)
+    }
+
+    /// A packet of so many IP bytes.
+    pub fn sized(&mut self, way: Way, class: Option<Class>, length: u16) -> Outcome {
+        self.law.packet(self.now, Packet { way, class, length })
     }
 
     pub fn up(&mut self) -> Reason {
@@ -114,13 +120,24 @@ impl Bench {
     }
 
     pub fn operate(&mut self, operation: &Operation) -> &mut Self {
-        self.law.operate(self.now, operation);
+        let past = self.past();
+        self.law.operate(self.now, operation, &past);
         self
     }
 
+    /// What the last fourteen tell.
+    fn past(&self) -> Past {
+        let instants = |history: &History| {
+            let ages = history.ages(tick(self.now)).map(|age| self.now - u64::from(age));
+            ages.collect::<Vec<_>>().into_iter().rev().collect::<Vec<u64>>()
+        };
+        let by_words = self.law.profile().by_words != 0;
+        let requests = if by_words { Vec::new() } else { instants(&self.law.ledger.requests) };
+        Past { requests, admissions: instants(&self.law.ledger.admissions) }
+    }
+
     pub fn counts(&self) -> Counts {
-        let entry = &self.law.entry;
-        [&entry.requests, &entry.admitted, &entry.rejected, &entry.unsolicited].map(Word32::load)
+        self.law.counts()
     }
 
     pub fn session_is_open(&self) -> bool {

@@ -1,15 +1,20 @@
 //! One device as the requirements describe it: slow, every instant kept, nothing shared, nothing packed.
 //!
-//! Written from the ledger's terms. Where they leave a choice, the comment beside it says which was taken.
+//! Written from the ledger's terms. Where they leave a choice, the comment beside it says which was taken. What the
+//! policies find is in `findings`, what rates say in `meters`.
 
 use weir_dataplane_common::{
     abi::{AccessKind, condition},
-    admit::{Outcome, Raised},
+    admit::{Outcome, Raised, Shadow},
     inspect::{Class, Classes},
-    reason::Reason,
+    reason::{Reason, Verdict},
 };
 
-use super::policy::{Action, Limit, Node, Operation, Order, Packet, Policy, Rule, Status, Until, Way, When};
+use super::{
+    findings::{Finding, most_severe},
+    meters::Meters,
+    policy::{Action, Node, Operation, Order, Packet, Policy, Status, Until, Way, When, meters_of},
+};
 
 #[derive(Debug)]
 struct Session {
@@ -18,17 +23,10 @@ struct Session {
     heard: u64,
 }
 
-/// A verdict of one policy, or of the status.
-struct Finding {
-    severity: u32,
-    policy: u32,
-    reason: Reason,
-}
-
 pub struct Device<'n> {
-    node: &'n Node,
+    pub(super) node: &'n Node,
     /// `None`: nothing is cached for the device.
-    policies: Option<Vec<Policy>>,
+    pub(super) policies: Option<Vec<Policy>>,
     pub requests: Vec<u64>,
     pub admissions: Vec<(u64, AccessKind)>,
     pub rejections: usize,
@@ -42,14 +40,29 @@ pub struct Device<'n> {
     held: bool,
     redeem: bool,
     not_a_machine: bool,
-    throttled_until: u64,
-    rejected: Option<Until>,
+    /// Whether the status says throttled; a throttle in shadow has none.
+    pub(super) throttled: bool,
+    pub(super) throttled_until: u64,
+    pub(super) rejected: Option<Until>,
+    meters: Meters,
+    exempt_until: u64,
+    bypass_until: u64,
+}
+
+/// An access being judged.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt {
+    pub(super) now: u64,
+    pub(super) kind: AccessKind,
+    /// Of a request that was dropped before.
+    pub(super) repeat: bool,
 }
 
 impl<'n> Device<'n> {
     pub fn new(node: &'n Node, policies: Option<Vec<Policy>>) -> Self {
         Self {
             node,
+            meters: Meters::new(meters_of(policies.as_ref())),
             policies,
             requests: Vec::new(),
             admissions: Vec::new(),
@@ -62,8 +75,11 @@ impl<'n> Device<'n> {
             held: false,
             redeem: false,
             not_a_machine: false,
+            throttled: false,
             throttled_until: 0,
             rejected: None,
+            exempt_until: 0,
+            bypass_until: 0,
         }
     }
 
@@ -78,20 +94,33 @@ impl<'n> Device<'n> {
         self.admissions.iter().filter(|(_, kind)| self.node.kinds.contains(kind)).map(|(at, _)| *at)
     }
 
-    pub fn packet(&mut self, now: u64, packet: Packet) -> Outcome {
+    /// What becomes of a packet; and on a node that only watches, why it would have been dropped.
+    pub fn packet(&mut self, now: u64, packet: Packet) -> (Outcome, Option<Reason>) {
+        if now < self.bypass_until {
+            return (Outcome::of(Reason::Bypassed), None);
+        }
+        let outcome =
+            if now < self.exempt_until { Outcome::of(Reason::Exempt) } else { self.judge(now, packet) };
+        if self.node.shadow && outcome.reason.verdict() == Verdict::Drop {
+            return (Outcome { reason: Reason::ShadowPassed, ..outcome }, Some(outcome.reason));
+        }
+        (outcome, None)
+    }
+
+    fn judge(&mut self, now: u64, packet: Packet) -> Outcome {
         if self.session_is_open(now) {
             return self.in_session(now, packet);
         }
         match packet.way {
-            Way::Up => self.access(now, AccessKind::Packet, packet.class),
-            Way::FromServer => self.access(now, AccessKind::Trigger, packet.class),
+            Way::Up => self.access(now, AccessKind::Packet, packet),
+            Way::FromServer => self.access(now, AccessKind::Trigger, packet),
             Way::Down => self.unsolicited(packet.class),
         }
     }
 
     /// Packets inside a session are no new access; a forbidden or an alarmed protocol stops them all the same.
     fn in_session(&mut self, now: u64, packet: Packet) -> Outcome {
-        let verdict = most_severe(self.protocol_findings(packet.class));
+        let verdict = most_severe(self.protocol_findings(packet.class, false));
         if verdict.as_ref().is_some_and(|finding| finding.severity == Action::Release.severity()) {
             self.session = None;
         }
@@ -106,65 +135,118 @@ impl<'n> Device<'n> {
         if let Some(finding) = verdict.filter(|finding| finding.reason == reason) {
             self.last_rejection = Some((reason, finding.policy));
         }
-        if reason == Reason::InSession
-            && packet.way == Way::Up
-            && let Some(session) = &mut self.session
-        {
-            session.heard = now;
+        if reason != Reason::InSession {
+            return Outcome { raised, ..Outcome::of(reason) };
         }
-        Outcome { raised, ..Outcome::of(reason) }
+        let would_stop = most_severe(self.protocol_findings(packet.class, true));
+        self.pay_for(now, packet, Outcome { shadow: reported(would_stop), ..Outcome::of(reason) }, |device| {
+            if packet.way == Way::Up
+                && let Some(session) = &mut device.session
+            {
+                session.heard = now;
+            }
+        })
+    }
+
+    /// A packet that would pass is paid for; then it has its effects. One that cannot be paid for has none.
+    fn pay_for(
+        &mut self,
+        now: u64,
+        packet: Packet,
+        outcome: Outcome,
+        enter: impl FnOnce(&mut Self),
+    ) -> Outcome {
+        match self.meters.pay(now, packet) {
+            Err(policy) => {
+                self.last_rejection = Some((Reason::RateExceeded, policy));
+                Outcome::of(Reason::RateExceeded)
+            }
+            Ok(beyond) => {
+                enter(self);
+                let beyond =
+                    beyond.map(|policy| Finding { severity: 1, policy, reason: Reason::RateExceeded });
+                let shadow = if outcome.shadow == Shadow::NONE { reported(beyond) } else { outcome.shadow };
+                Outcome { shadow, ..outcome }
+            }
+        }
     }
 
     /// Counted apart, charged to nobody, opens nothing. A node that passes such packets still stops a forbidden
     /// protocol, which violates at any packet, and an alarmed one while the alarm is active.
     fn unsolicited(&mut self, class: Option<Class>) -> Outcome {
         self.unsolicited += 1;
-        let verdict = most_severe(self.protocol_findings(class));
-        Outcome::of(if self.node.drop_unsolicited {
+        let verdict = most_severe(self.protocol_findings(class, false));
+        let reason = if self.node.drop_unsolicited {
             Reason::UnsolicitedDropped
         } else if self.alarm && self.is_alarmed(class) {
             Reason::AlarmActive
         } else {
             verdict.map_or(Reason::UnsolicitedPassed, |finding| finding.reason)
-        })
+        };
+        let would_stop = most_severe(self.protocol_findings(class, true));
+        let passes = reason == Reason::UnsolicitedPassed;
+        Outcome { shadow: reported(would_stop.filter(|_| passes)), ..Outcome::of(reason) }
     }
 
-    fn access(&mut self, now: u64, kind: AccessKind, class: Option<Class>) -> Outcome {
+    fn access(&mut self, now: u64, kind: AccessKind, packet: Packet) -> Outcome {
         let repeat = self.first_drop.is_some_and(|drop| now < drop + self.node.retry);
-        let redeems = self.redeem;
-        let mut findings = self.protocol_findings(class);
-        findings.extend(self.status_finding(now));
-        if !redeems {
-            // Control has judged the count of an access that was held and accepted.
-            findings.extend(self.limit_findings(now, kind));
-        }
-        let verdict = most_severe(findings);
-        let raised = if redeems { None } else { self.alarm_on_access(now, class, repeat, verdict.is_some()) };
-        let reason = if self.alarm {
+        let (attempt, redeems) = (Attempt { now, kind, repeat }, self.redeem);
+        let verdict = most_severe(self.findings(attempt, packet.class, !redeems, false));
+        let would_stop = most_severe(self.findings(attempt, packet.class, !redeems, true));
+        let raised =
+            if redeems { None } else { self.alarm_on_access(attempt, packet.class, verdict.is_some()) };
+        let reason = if self.alarm && !redeems {
             Reason::AlarmActive
         } else {
             let passes = if redeems { Reason::Redeemed } else { Reason::Admitted };
             self.weigh(raised.is_some(), verdict.as_ref()).unwrap_or(passes)
         };
+        let outcome = Outcome { access: Some(kind), ..Outcome::of(reason) };
+        if reason.verdict() == Verdict::Pass {
+            let counted = !repeat && !redeems;
+            let outcome = Outcome { counted, shadow: reported(would_stop), ..outcome };
+            return self.pay_for(now, packet, outcome, |device| device.enact(attempt, reason));
+        }
         let held = reason == Reason::Held;
         if raised.is_some() {
             (self.alarm, self.held) = (true, held);
         }
         let raised = raised.map(|raised| Raised { access_held: held, ..raised });
-        let counted = self.enact(now, kind, reason, repeat);
-        if counted && !matches!(reason, Reason::Held | Reason::Admitted) {
+        self.enact(attempt, reason);
+        if !repeat && !held {
             // Under an active alarm: the policy that would have rejected it as well.
             self.last_rejection = Some((reason, verdict.map_or(0, |finding| finding.policy)));
         }
-        Outcome { reason, access: Some(kind), counted, raised }
+        Outcome { counted: !repeat, raised, ..outcome }
     }
 
-    /// What follows from the verdict; says whether this was a new request.
-    fn enact(&mut self, now: u64, kind: AccessKind, reason: Reason, repeat: bool) -> bool {
+    /// What the policies (in shadow or not) and the status say about an access.
+    fn findings(
+        &self,
+        attempt: Attempt,
+        class: Option<Class>,
+        ask_limits: bool,
+        shadow: bool,
+    ) -> Vec<Finding> {
+        let mut findings = self.protocol_findings(class, shadow);
+        if !shadow {
+            findings.extend(self.status_finding(attempt.now));
+        }
+        if ask_limits {
+            // Control has judged the count of an access that was held and accepted.
+            findings.extend(self.limit_findings(attempt, shadow));
+        }
+        findings
+    }
+
+    /// What follows from the verdict.
+    fn enact(&mut self, attempt: Attempt, reason: Reason) {
+        let Attempt { now, kind, repeat } = attempt;
         let counted = !repeat && reason != Reason::Redeemed;
         let admitted = matches!(reason, Reason::Admitted | Reason::Redeemed);
-        if counted || reason == Reason::Admitted {
-            self.start_throttle(now, kind);
+        // A held access that was accepted is no violation: control has judged its count.
+        if !self.redeem && (counted || reason == Reason::Admitted) {
+            self.start_throttle(attempt);
         }
         if counted {
             self.requests.push(now);
@@ -177,7 +259,6 @@ impl<'n> Device<'n> {
             self.first_drop = Some(now);
             self.rejections += usize::from(reason != Reason::Held);
         }
-        counted
     }
 
     /// An alarm holds what the cache lets through, and everything if it is evaluated before the cache.
@@ -186,76 +267,6 @@ impl<'n> Device<'n> {
             _ if raised && self.node.alarm.order == Order::Before => Some(Reason::Held),
             Some(finding) => Some(finding.reason),
             None => raised.then_some(Reason::Held),
-        }
-    }
-
-    fn each_policy(&self) -> impl Iterator<Item = &Policy> {
-        self.policies.iter().flatten()
-    }
-
-    /// A throttle replaces a limit; where a protocol is forbidden there is none, so the packet is stopped.
-    fn protocol_findings(&self, class: Option<Class>) -> Vec<Finding> {
-        let broken = self.each_policy().filter(|policy| policy.forbids(class));
-        let finding = |policy: &Policy| {
-            let reason = match policy.action {
-                Action::None => return None,
-                Action::Throttle(_) | Action::Withhold | Action::Reject => Reason::ForbiddenProtocol,
-                Action::Release => Reason::Released,
-            };
-            Some(Finding { severity: policy.action.severity(), policy: policy.id, reason })
-        };
-        broken.filter_map(finding).collect()
-    }
-
-    fn status_finding(&self, now: u64) -> Option<Finding> {
-        let stands = match self.rejected? {
-            Until::Lapses(at) => now < at,
-            Until::FurtherNotice => true,
-        };
-        // Policies are numbered from 1: the status comes first among equally severe verdicts.
-        stands.then_some(Finding {
-            severity: Action::Reject.severity(),
-            policy: 0,
-            reason: Reason::StatusReject,
-        })
-    }
-
-    fn limit_findings(&self, now: u64, kind: AccessKind) -> Vec<Finding> {
-        let finding = |(policy, limit): (&Policy, Limit)| {
-            let broken = self.exceeds(limit, now);
-            let reason = match policy.action {
-                Action::None => return None,
-                Action::Throttle(throttle) if broken || now < self.throttled_until => {
-                    self.exceeds(throttle, now).then_some(Reason::Throttled)?
-                }
-                Action::Throttle(_) => return None,
-                _ => broken.then_some(Reason::LimitExceeded)?,
-            };
-            Some(Finding { severity: policy.action.severity(), policy: policy.id, reason })
-        };
-        self.limits(kind).filter_map(finding).collect()
-    }
-
-    /// The limits that count accesses of this kind.
-    fn limits(&self, kind: AccessKind) -> impl Iterator<Item = (&Policy, Limit)> {
-        let counts = self.node.kinds.contains(&kind);
-        self.each_policy().filter(move |_| counts).filter_map(|policy| match policy.rule {
-            Rule::AccessLimit(limit) => Some((policy, limit)),
-            Rule::Forbidden(_) => None,
-        })
-    }
-
-    /// The count includes the access being judged.
-    fn exceeds(&self, limit: Limit, now: u64) -> bool {
-        self.counted_admissions().filter(|at| now - at < limit.window).count() + 1 > limit.permitted
-    }
-
-    /// From the violating access on, until a throttle's window has passed in which the rule held. To be called
-    /// before the access is entered.
-    fn start_throttle(&mut self, now: u64, kind: AccessKind) {
-        let broken = self.limits(kind).filter(|(_, limit)| self.exceeds(*limit, now));
-        if let Some(throttle) = broken.filter_map(|(policy, _)| policy.action.throttle()).last() {
-            self.throttled_until = now + throttle.window;
         }
     }
 
@@ -279,18 +290,13 @@ impl<'n> Device<'n> {
     }
 
     /// The alarm condition at an access: an alarmed protocol, or one request too many, this one included.
-    fn alarm_on_access(
-        &self,
-        now: u64,
-        class: Option<Class>,
-        repeat: bool,
-        cache_rejects: bool,
-    ) -> Option<Raised> {
+    fn alarm_on_access(&self, attempt: Attempt, class: Option<Class>, cache_rejects: bool) -> Option<Raised> {
         if let Some(class) = self.protocol_alarm(class, cache_rejects) {
             return Some(protocol_raised(class));
         }
-        let limit = self.node.alarm.requests.filter(|_| !repeat && self.alarm_is_evaluated(cache_rejects))?;
-        let before = self.requests.iter().filter(|at| now - **at < limit.window).count();
+        let evaluated = !attempt.repeat && self.alarm_is_evaluated(cache_rejects);
+        let limit = self.node.alarm.requests.filter(|_| evaluated)?;
+        let before = limit.count(attempt.now, self.requests.iter().copied());
         (before + 1 > limit.permitted).then_some(Raised {
             condition: condition::COUNT,
             classes: Classes::NONE,
@@ -315,6 +321,8 @@ impl<'n> Device<'n> {
             }
             Operation::Push { policies, status } => self.store(now, policies, *status),
             Operation::Release => self.session = None,
+            Operation::Exempt(length) => self.exempt_until = now + length,
+            Operation::Bypass(length) => self.bypass_until = now + length,
             Operation::Seen => {}
         }
     }
@@ -326,7 +334,11 @@ impl<'n> Device<'n> {
 
     fn store(&mut self, now: u64, policies: &Option<Vec<Policy>>, status: Status) {
         self.policies.clone_from(policies);
-        self.throttled_until = status.throttled_for.map_or(0, |length| now + length);
+        self.meters.replace(meters_of(policies.as_ref()));
+        self.throttled = status.throttled_for.is_some();
+        if let Some(length) = status.throttled_for {
+            self.throttled_until = now + length;
+        }
         self.rejected = status.rejected.map(|until| match until {
             Until::Lapses(length) => Until::Lapses(now + length),
             Until::FurtherNotice => Until::FurtherNotice,
@@ -334,11 +346,11 @@ impl<'n> Device<'n> {
     }
 }
 
-/// The most severe verdict wins, ties go to the lowest policy.
-fn most_severe(findings: Vec<Finding>) -> Option<Finding> {
-    findings.into_iter().min_by_key(|finding| (std::cmp::Reverse(finding.severity), finding.policy))
-}
-
 fn protocol_raised(class: Class) -> Raised {
     Raised { condition: condition::PROTOCOL, classes: Classes::of(class), access_held: true }
+}
+
+/// As the law says it: the reason, and the policy above. Policies are numbered from 1, in their places.
+fn reported(finding: Option<Finding>) -> Shadow {
+    finding.map_or(Shadow::NONE, |finding| Shadow(finding.reason as u32 | finding.policy << 8))
 }

@@ -11,9 +11,12 @@ use proptest::{
 };
 use weir_dataplane_common::{abi::AccessKind, inspect::Class};
 
-use super::policy::{
-    Action, AlarmCondition, Limit, Node, Operation, Order, Packet, Policy, Rule, Status, Until, Way, When,
-    throttle_of,
+use super::{
+    compile::needs_words,
+    policy::{
+        Action, AlarmCondition, Counts, Limit, Node, Operation, Order, Packet, Policy, Rate, Rule, SMALL,
+        Status, Until, Way, When, meters_of, throttle_of,
+    },
 };
 
 /// What happens next.
@@ -53,7 +56,23 @@ const KINDS: [AccessKind; 2] = [AccessKind::Packet, AccessKind::Trigger];
 
 fn limit() -> impl Strategy<Value = Limit> {
     let permitted = prop_oneof![12 => 0usize..=4, 1 => 5usize..=14];
-    (permitted, 1u64..120).prop_map(|(permitted, window)| Limit { permitted, window })
+    let small = (permitted, 1u64..120).prop_map(|(permitted, window)| Limit { permitted, window });
+    // Windows that can hold so many within a sequence, and whose sub-windows' numbers outlast the days.
+    let large = (15usize..24, 100u64..900).prop_map(|(permitted, window)| Limit { permitted, window });
+    prop_oneof![3 => small, 1 => large]
+}
+
+/// A byte costs up to the time of a tick, a packet up to four; bursts of a few packets.
+fn rate() -> impl Strategy<Value = Rate> {
+    let sides = prop_oneof![3 => Just((true, true)), 2 => Just((true, false)), 1 => Just((false, true))];
+    let cost = (option::of(100u64..30_000), option::of(10_000u64..4_000_000));
+    (cost, 0u64..20_000, sides).prop_map(|((byte, packet), burst, (up, down))| Rate {
+        byte: byte.or(packet.is_none().then_some(5_000)),
+        packet,
+        burst,
+        up,
+        down,
+    })
 }
 
 fn some_classes() -> impl Strategy<Value = Vec<Class>> {
@@ -61,7 +80,11 @@ fn some_classes() -> impl Strategy<Value = Vec<Class>> {
 }
 
 fn rule() -> impl Strategy<Value = Rule> {
-    prop_oneof![3 => limit().prop_map(Rule::AccessLimit), 1 => some_classes().prop_map(Rule::Forbidden)]
+    prop_oneof![
+        6 => limit().prop_map(Rule::AccessLimit),
+        2 => some_classes().prop_map(Rule::Forbidden),
+        1 => rate().prop_map(Rule::Rate),
+    ]
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -74,19 +97,66 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// At most four, of which at most one throttles: more is refused at configuration.
+/// At most four, of which at most one throttles and as many meter bytes, or packets: more is refused at
+/// configuration.
 fn policies() -> impl Strategy<Value = Option<Vec<Policy>>> {
-    let list = vec((rule(), action()), 0..=4).prop_map(|list| {
+    let flags = (prop::bool::weighted(0.25), prop::bool::weighted(0.2));
+    let list = vec((rule(), action(), flags), 0..=4).prop_map(|list| {
         let mut policies: Vec<Policy> = Vec::new();
-        for (id, (rule, action)) in (1..).zip(list) {
-            let limits = matches!(rule, Rule::AccessLimit(_));
-            let second = limits && action.throttle().is_some() && throttle_of(Some(&policies)).is_some();
-            let action = if second { Action::Reject } else { action };
-            policies.push(Policy { id, rule, action });
+        for (id, (rule, action, (shadow, requests))) in (1..).zip(list) {
+            let counts = if requests { Counts::Requests } else { Counts::Admitted };
+            add(&mut policies, Policy { id, rule, action, counts, shadow });
         }
         policies
     });
     option::weighted(0.8, list)
+}
+
+fn add(policies: &mut Vec<Policy>, mut policy: Policy) {
+    let limits = matches!(policy.rule, Rule::AccessLimit(_));
+    if limits && policy.action.throttle().is_some() && throttle_of(Some(policies)).is_some() {
+        policy.action = Action::Reject;
+    }
+    if matches!(policy.rule, Rule::Rate(_)) {
+        let metered = !meters_of(Some(policies)).is_empty();
+        policy.rule = if metered { Rule::Forbidden(vec![]) } else { policy.rule };
+        policy.action = if policy.action == Action::None { Action::None } else { Action::Reject };
+    }
+    if !limits {
+        policy.counts = Counts::Admitted;
+    }
+    policies.push(policy);
+}
+
+/// Requests are known one by one only where nothing needs their room for words.
+fn fit(node: &Node, list: Option<Vec<Policy>>) -> Option<Vec<Policy>> {
+    let mut list = list;
+    let asked = node.alarm.requests.is_some_and(|limit| limit.permitted <= SMALL)
+        && (list.is_none() || node.alarm.when != When::NoPolicyCached);
+    if asked {
+        list.iter_mut().flatten().for_each(shrink);
+    }
+    let words = needs_words(node, list.as_ref());
+    for policy in list.iter_mut().flatten().filter(|policy| policy.counts == Counts::Requests) {
+        match &mut policy.rule {
+            Rule::AccessLimit(limit) if !words && limit.permitted < SMALL => {}
+            _ => policy.counts = Counts::Admitted,
+        }
+    }
+    list
+}
+
+/// To what slots can count.
+fn shrink(policy: &mut Policy) {
+    let small = |limit: Limit| Limit { permitted: limit.permitted.min(SMALL), ..limit };
+    match &mut policy.rule {
+        Rule::AccessLimit(limit) => *limit = small(*limit),
+        Rule::Rate(rate) if rate.byte.is_some() => rate.packet = None,
+        Rule::Rate(_) | Rule::Forbidden(_) => {}
+    }
+    if let Action::Throttle(limit) = policy.action {
+        policy.action = Action::Throttle(small(limit));
+    }
 }
 
 fn status() -> impl Strategy<Value = Status> {
@@ -103,6 +173,8 @@ enum Deed {
     Push,
     Release,
     Seen,
+    Exempt,
+    Bypass,
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -113,6 +185,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         3 => Just(Deed::Push),
         2 => Just(Deed::Release),
         1 => Just(Deed::Seen),
+        1 => Just(Deed::Exempt),
+        1 => Just(Deed::Bypass),
     ]
 }
 
@@ -129,21 +203,27 @@ fn operation(lists: &[Option<Vec<Policy>>], deed: Deed, which: Index, mut status
         Deed::Push => Operation::Push { policies, status },
         Deed::Release => Operation::Release,
         Deed::Seen => Operation::Seen,
+        Deed::Exempt => Operation::Exempt(which.index(60) as u64),
+        Deed::Bypass => Operation::Bypass(which.index(60) as u64),
     }
 }
 
 fn packet() -> impl Strategy<Value = Packet> {
     let way = prop_oneof![6 => Just(Way::Up), 3 => Just(Way::FromServer), 1 => Just(Way::Down)];
     let class = prop_oneof![7 => Just(None), 2 => Just(Some(Class::Esp)), 1 => Just(Some(Class::Ah))];
-    (way, class).prop_map(|(way, class)| Packet { way, class })
+    let length = prop_oneof![2 => Just(40u16), 1 => 40u16..1500];
+    (way, class, length).prop_map(|(way, class, length)| Packet { way, class, length })
 }
 
-fn gap() -> impl Strategy<Value = Gap> {
+/// In a hurry, so that large limits fill within a sequence.
+fn gap(hurry: bool) -> impl Strategy<Value = Gap> {
+    let slow = if hurry { 2 } else { 20 };
     prop_oneof![
+        if hurry { 60 } else { 1 } => Just(Gap::Length(0, 0)),
         20 => (0u64..4).prop_map(Gap::Ticks),
-        20 => (0u64..40).prop_map(Gap::Ticks),
-        10 => (0u64..200).prop_map(Gap::Ticks),
-        30 => (0usize..16, -1i64..=1).prop_map(|(which, more)| Gap::Length(which, more)),
+        slow => (0u64..40).prop_map(Gap::Ticks),
+        slow / 2 => (0u64..200).prop_map(Gap::Ticks),
+        slow => (0usize..16, -1i64..=1).prop_map(|(which, more)| Gap::Length(which, more)),
         1 => Just(Gap::Days),
     ]
 }
@@ -170,14 +250,16 @@ fn node() -> impl Strategy<Value = Node> {
     )
         .prop_map(|(when, order, requests, classes)| AlarmCondition { when, order, requests, classes });
     let kinds = prop_oneof![6 => Just(KINDS.to_vec()), 4 => subsequence(KINDS.to_vec(), 0..=1)];
-    (1u64..20, 0u64..60, 1u64..30, kinds, alarm, any::<bool>()).prop_map(
-        |(inactivity, more, retry, kinds, alarm, drop_unsolicited)| Node {
+    let shadow = prop::bool::weighted(0.1);
+    (1u64..20, 0u64..60, 1u64..30, kinds, alarm, any::<bool>(), shadow).prop_map(
+        |(inactivity, more, retry, kinds, alarm, drop_unsolicited, shadow)| Node {
             inactivity,
             max_age: inactivity + more,
             retry,
             kinds,
             alarm,
             drop_unsolicited,
+            shadow,
         },
     )
 }
@@ -185,18 +267,19 @@ fn node() -> impl Strategy<Value = Node> {
 pub fn world() -> impl Strategy<Value = World> {
     // An ordinary instant, or one shortly before a slot's or a tick's number wraps.
     let start = prop_oneof![6 => Just(1u64 << 20), 1 => Just((1 << 30) - 500), 1 => Just((1 << 32) - 500)];
-    (node(), start, vec(policies(), 1..4), vec((gap(), event()), 1..150)).prop_map(
-        |(node, start, lists, drawn)| {
-            let step = |(gap, event)| match event {
-                DrawnEvent::Packet(packet) => Step { gap, event: Event::Packet(packet) },
-                DrawnEvent::Deed(deed, which, status) => {
-                    Step { gap, event: Event::Operation(operation(&lists, deed, which, status)) }
-                }
-            };
-            let steps = drawn.into_iter().map(step).collect();
-            World { node, start, lists, steps }
-        },
-    )
+    let drawn = |hurry| vec((gap(hurry), event()), 1..if hurry { 400 } else { 150 });
+    let drawn = prop_oneof![2 => drawn(false), 1 => drawn(true)];
+    (node(), start, vec(policies(), 1..4), drawn).prop_map(|(node, start, lists, drawn)| {
+        let lists: Vec<_> = lists.into_iter().map(|list| fit(&node, list)).collect();
+        let step = |(gap, event)| match event {
+            DrawnEvent::Packet(packet) => Step { gap, event: Event::Packet(packet) },
+            DrawnEvent::Deed(deed, which, status) => {
+                Step { gap, event: Event::Operation(operation(&lists, deed, which, status)) }
+            }
+        };
+        let steps = drawn.into_iter().map(step).collect();
+        World { node, start, lists, steps }
+    })
 }
 
 impl World {

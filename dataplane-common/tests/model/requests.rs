@@ -98,3 +98,51 @@ fn a_repeat_that_is_dropped_again_does_not_prolong_a_throttle() {
     // Four seconds after the violation, not after its repeat.
     assert_eq!(bench.after(4 * SECOND - RETRY + 1).up(), Admitted);
 }
+
+#[test]
+fn a_policy_may_count_requests_so_that_an_offender_who_goes_on_trying_stays_out() {
+    let policy = at_most(1, 3, 10 * SECOND, Action::Reject).counting_requests();
+    let mut bench = Bench::with(node(), &[policy]);
+    let reasons = bench.accesses(30);
+    assert_eq!(reasons[..4], [Admitted, Admitted, Admitted, LimitExceeded]);
+    assert!(reasons[4..].iter().all(|reason| *reason == LimitExceeded), "each try is one more request");
+    assert_eq!(bench.after(10 * SECOND).up(), Admitted);
+}
+
+#[test]
+fn a_policy_that_counts_requests_does_not_count_a_repeat_twice() {
+    let policies = [
+        at_most(1, 1, 10 * SECOND, Action::Reject).counting_requests(),
+        at_most(2, 1, 5 * SECOND, Action::Reject),
+    ];
+    let patient = Node { retry: MINUTE, ..node() };
+    let mut bench = Bench::with(patient, &policies);
+    bench.up();
+    assert_eq!(bench.after(4 * SECOND).up(), LimitExceeded, "the second request");
+    assert_eq!(bench.after(6 * SECOND).up(), Admitted, "the same request: the first alone is too long ago");
+    assert_eq!(bench.counts(), [2, 2, 1, 0]);
+}
+
+#[test]
+fn a_throttle_of_a_policy_that_counts_requests_has_admissions_for_its_limit() {
+    let policy = at_most(1, 1, 2 * SECOND, Action::Throttle(limit(2, 10 * SECOND))).counting_requests();
+    let mut bench = Bench::with(node(), &[policy]);
+    let admitted = bench.accesses(40).iter().filter(|reason| **reason == Admitted).count();
+    assert_eq!(admitted, 8, "two in ten seconds");
+}
+
+#[test]
+fn a_chatty_rejected_device_is_charged_one_request_a_retry_interval() {
+    let mut bench = Bench::with(node(), &[at_most(1, 0, MINUTE, Action::Reject)]);
+    for _ in 0..1000 {
+        bench.up();
+        if bench.now.is_multiple_of(4) {
+            assert_eq!(bench.trigger(), LimitExceeded, "a trigger to it is the same request");
+        }
+    }
+    assert_eq!(bench.counts(), [1, 0, 1, 0]);
+    for _ in 0..1000 {
+        bench.after(1).up();
+    }
+    assert_eq!(bench.counts(), [3, 0, 3, 0], "and one for each interval that it goes on");
+}

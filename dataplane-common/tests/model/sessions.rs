@@ -108,3 +108,18 @@ fn anybody_may_answer_a_device_in_its_open_session() {
     assert_eq!(bench.trigger(), InSession);
     assert_eq!(bench.counts(), [1, 1, 0, 0]);
 }
+
+#[test]
+fn a_scan_of_downlink_packets_opens_nothing_and_keeps_nothing_open() {
+    let mut bench = Bench::with(node(), &[at_most(1, 1, MINUTE, Action::Reject)]);
+    for _ in 0..1000 {
+        assert_eq!(bench.down(), UnsolicitedDropped);
+        assert!(!bench.session_is_open());
+    }
+    assert_eq!(bench.up(), Admitted, "the device is charged for none of them");
+    for _ in 0..999 {
+        assert_eq!(bench.after(1).down(), InSession);
+    }
+    assert_eq!(bench.after(1).down(), UnsolicitedDropped);
+    assert_eq!(bench.counts(), [1, 1, 0, 1001]);
+}

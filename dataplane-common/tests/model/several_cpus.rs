@@ -17,7 +17,7 @@ use super::{
     policy::{Action, Node, Operation, Packet, Status, Way},
 };
 
-const UP: Packet = Packet { way: Way::Up, class: None };
+const UP: Packet = Packet { way: Way::Up, class: None, length: 40 };
 const ROUNDS: usize = 10_000;
 
 /// Two threads meet before each device and send it one packet each, in the same moment.
@@ -91,7 +91,7 @@ fn two_threads_third_access_is_not_a_fourth_request() {
 fn a_forbidden_protocol_does_not_slip_in_beside_a_first_packet() {
     let policies = [at_most(1, 1, MINUTE, Action::Reject), forbid(2, Class::Esp, Action::Reject)];
     let devices = devices(|| Bench::with(node(), &policies));
-    let esp = Packet { way: Way::Up, class: Some(Class::Esp) };
+    let esp = Packet { way: Way::Up, class: Some(Class::Esp), length: 40 };
     for outcomes in together(&devices, [UP, esp]) {
         assert_eq!(outcomes[0].reason, Admitted);
         assert!(matches!(outcomes[1].reason, ForbiddenProtocol | LimitExceeded), "{outcomes:?}");
@@ -138,7 +138,7 @@ fn a_cpu_that_read_the_clock_earlier_finds_the_session_that_another_opened() {
     bench.up();
     for earlier in [1, 4, 1000] {
         assert_eq!(bench.law.packet(bench.now - earlier, UP).reason, InSession, "{earlier} ticks earlier");
-        let down = Packet { way: Way::Down, class: None };
+        let down = Packet { way: Way::Down, class: None, length: 40 };
         assert_eq!(bench.law.packet(bench.now - earlier, down).reason, InSession, "{earlier} ticks earlier");
     }
 }
@@ -164,7 +164,7 @@ fn a_cpu_that_read_the_entry_before_the_alarm_does_not_let_a_repeat_slip_past_it
     let mut bench = Bench::stranger(alarming_node(0));
     let before = bench.law.control();
     assert_eq!(bench.up(), Held);
-    let late = bench.law.judge(&bench.law.entry, before, bench.now, UP);
+    let late = bench.law.judge(&bench.law.entry, &bench.law.ledger, before, bench.now, UP);
     assert_eq!((late.reason, late.counted, late.raised), (AlarmActive, false, None));
 }
 
@@ -175,7 +175,7 @@ fn an_alarm_that_met_an_update_is_left_to_the_next_packet() {
     bench
         .operate(&Operation::NotAMachine)
         .operate(&Operation::Push { policies: None, status: Status::default() });
-    let met = bench.law.judge(&bench.law.entry, before, bench.now, UP);
+    let met = bench.law.judge(&bench.law.entry, &bench.law.ledger, before, bench.now, UP);
     assert_eq!((met.reason, met.counted, met.raised), (AlarmActive, false, None), "nothing passes unjudged");
     assert_eq!(bench.counts(), [0, 0, 0, 0]);
     assert_eq!(bench.up(), Admitted, "it is not a machine, as the update said");
@@ -188,7 +188,7 @@ fn a_held_access_is_redeemed_once_though_an_update_came_between() {
     let before = bench.operate(&cancel(vec![])).law.control();
     let policies = Some(vec![at_most(1, 0, MINUTE, Action::Reject)]);
     bench.operate(&Operation::Push { policies, status: Status::default() });
-    assert_eq!(bench.law.judge(&bench.law.entry, before, bench.now, UP).reason, Redeemed);
+    assert_eq!(bench.law.judge(&bench.law.entry, &bench.law.ledger, before, bench.now, UP).reason, Redeemed);
     assert_eq!(bench.after(SECOND).up(), LimitExceeded);
 }
 

@@ -1,26 +1,15 @@
-//! What is said when the program cannot be attached. In a network namespace of a thread of its own, which ends
-//! with the thread and takes its interfaces along.
+//! Where the program can be attached, and what is said when it cannot.
 
-use std::{process::Command, thread};
+use weir_dataplane::{Error, Gate, Mode, generator::Generator, raw::RawPort};
+use weir_dataplane_common::{abi::Side, reason::Reason};
 
-use weir_dataplane::{Error, Gate, Mode};
-use weir_dataplane_common::abi::Side;
-
-use super::{rights, worlds::World};
-
-/// Runs in a fresh network namespace that has a veth pair, `left` and `right`, beside `lo`.
-fn in_a_namespace(test: impl FnOnce() + Send + 'static) {
-    let run = move || {
-        // SAFETY: concerns this thread only, which was made for it.
-        let failed = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-        assert_eq!(failed, 0, "a network namespace: {}", std::io::Error::last_os_error());
-        let pair = ["link", "add", "left", "type", "veth", "peer", "name", "right"];
-        let made = Command::new("ip").args(pair).status().expect("`ip` is installed");
-        assert!(made.success(), "a veth pair");
-        test();
-    };
-    thread::spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-}
+use super::{
+    cable::{in_a_namespace, ip},
+    pinned::{set, start, with_pins},
+    rights,
+    stream::{ADMITTED, Counts, frame},
+    worlds::World,
+};
 
 fn gate() -> Gate {
     Gate::load(&World::empty().options()).expect("the live program loads")
@@ -65,8 +54,52 @@ fn a_veth_pair_takes_both_programs_in_native_mode_and_each_end_only_one() {
         first.attach("left", Side::Access, Mode::Native).expect("veth has native XDP");
         first.attach("right", Side::Network, Mode::Native).expect("veth has native XDP");
         let error = gate().attach("left", Side::Access, Mode::Native).expect_err("the hook is taken");
-        assert!(error.to_string().contains("another XDP program is attached"), "{error}");
+        assert!(matches!(error, Error::Occupied { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("cannot attach to left: another XDP program is attached"), "{text}");
+        assert!(text.contains("weir_access") && text.contains("weir node detach"), "weir's own: {text}");
         drop(first);
         gate().attach("left", Side::Access, Mode::Native).expect("free again once the gate is gone");
+    });
+}
+
+#[test]
+#[ignore = "needs root and the BPF program: run `cargo xtask test`"]
+fn a_strangers_program_is_named_and_left_in_its_place() {
+    if !rights::at_hand("a stranger's program") {
+        return;
+    }
+    in_a_namespace(|| {
+        let mut generator = Generator::load().expect("the generator loads");
+        generator.attach("left").expect("veth has native XDP");
+        let error = gate().attach("left", Side::Access, Mode::Native).expect_err("the hook is taken");
+        let text = error.to_string();
+        assert!(text.contains("pass_all") && text.contains("bpftool prog"), "{text}");
+        assert!(!text.contains("weir node detach"), "not weir's own: {text}");
+    });
+}
+
+#[test]
+#[ignore = "needs root and the BPF program: run `cargo xtask test`"]
+fn what_comes_in_on_several_interfaces_and_queues_is_one_devices_account() {
+    with_pins("several interfaces and queues", || {
+        ip(
+            "link add left2 numrxqueues 4 numtxqueues 4 type veth peer name right2 numrxqueues 4 numtxqueues 4",
+        );
+        ip("link set left2 up");
+        ip("link set right2 up");
+        let (mut gate, _) = start();
+        gate.attach("left2", Side::Access, Mode::Native).expect("veth has native XDP");
+        let counts = Counts::of(&set());
+        let frames = 40;
+        for (before, right) in [(0, "right"), (frames, "right2")] {
+            let port = RawPort::open(right).expect("a raw socket");
+            for number in 0..frames {
+                assert!(port.send(&frame(ADMITTED, number)).expect("it is up"));
+            }
+            counts.wait_for(u64::from(before + frames));
+        }
+        assert_eq!(counts.of_reason(Reason::Admitted), 1, "one session over all");
+        assert_eq!(counts.of_reason(Reason::InSession), u64::from(2 * frames - 1));
     });
 }

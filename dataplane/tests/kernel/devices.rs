@@ -35,7 +35,7 @@ const UNPOOLED: [&str; 6] =
 /// The second address of a device that is bound already.
 const ALIASES: [(&str, usize); 4] =
     [("10.45.0.9", 0), ("2001:db8:45:9::1", 0), ("203.0.113.9", 8), ("2001:db8:4a::9", 16)];
-const NOT_BOUND: [&str; 3] = ["10.45.0.77", "2001:db8:47:7::1", "198.18.0.1"];
+const NOT_BOUND: [&str; 5] = ["10.45.0.77", "2001:db8:47:7::1", "198.18.0.1", "198.18.0.2", "2001:db8:99::1"];
 
 /// Binds them all, on both sides.
 pub fn bind(twins: &mut Twins, layout: &Layout) -> Vec<Device> {
@@ -43,13 +43,13 @@ pub fn bind(twins: &mut Twins, layout: &Layout) -> Vec<Device> {
     let mut devices: Vec<Device> = Vec::new();
     for address in POOLED.iter().chain(&UNPOOLED) {
         let entry = entry_of(twins, layout, address, &mut unpooled);
-        twins.change(entry, |entry| entry.control.store(VALID));
+        twins.change(entry, |entry, _| entry.control.store(VALID));
         devices.push(device(address, Some(entry)));
     }
     for (address, primary) in ALIASES {
         let entry = entry_of(twins, layout, address, &mut unpooled);
         let primary = devices[primary].primary;
-        twins.change(entry, |entry| point_to(entry, primary.expect("bound above")));
+        twins.change(entry, |entry, _| point_to(entry, primary.expect("bound above")));
         devices.push(device(address, primary));
     }
     bind_mistakes(twins, layout, &mut unpooled, &mut devices);
@@ -68,11 +68,12 @@ fn bind_mistakes(
     let nobody = entry_of(twins, layout, NOT_BOUND[0], unpooled);
     for (address, leads_to) in [("10.45.0.20", alias), ("10.45.0.21", nobody), ("10.45.0.22", u32::MAX - 1)] {
         let entry = entry_of(twins, layout, address, unpooled);
-        twins.change(entry, |entry| point_to(entry, leads_to));
+        twins.change(entry, |entry, _| point_to(entry, leads_to));
         devices.push(device(address, None));
     }
     let broken = entry_of(twins, layout, "10.45.0.30", unpooled);
-    twins.change(broken, |entry| entry.control.store(VALID | u64::from(PROFILES + 1)));
+    // Behind the strangers' own.
+    twins.change(broken, |entry, _| entry.control.store(VALID | u64::from(PROFILES + 1)));
     devices.push(device("10.45.0.30", None));
 }
 
@@ -97,12 +98,16 @@ fn entry_of(twins: &mut Twins, layout: &Layout, address: &str, unpooled: &mut st
     }
 }
 
-/// Another address of the same place: any host part in an IPv6 /64.
+/// Another address of the same place: any host part in an IPv6 /64. Or one of many strangers.
 pub fn somewhere_in(random: &mut Random, address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(address) => {
             let network = u128::from(address) >> 64 << 64;
             IpAddr::V6((network | u128::from(random.next())).into())
+        }
+        IpAddr::V4(address) if address.octets()[..2] == [198, 18] => {
+            let [first, second, ..] = address.octets();
+            [first, second, 0, random.next() as u8].into()
         }
         v4 @ IpAddr::V4(_) => v4,
     }

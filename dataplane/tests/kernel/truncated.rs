@@ -11,7 +11,7 @@ fn truncated_packets_of_every_length_give_a_verdict_and_never_a_fault() {
         return;
     }
     let world = World::full();
-    let mut twins = Twins::new(world.options(), &operator::profiles(&mut Random::of(7), 1));
+    let mut twins = Twins::new(world.options(), &operator::profiles(&mut Random::of(7), 1, false));
     devices::bind(&mut twins, &world.layout);
     let pairs = [("10.45.0.1", "192.0.2.5"), ("2001:db8:45::1", "2001:db8:fffe::10")];
     for (device, remote) in pairs {

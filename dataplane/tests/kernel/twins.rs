@@ -10,7 +10,7 @@ use weir_dataplane::{
     tables::MemoryTables,
 };
 use weir_dataplane_common::{
-    abi::{AddressKey, Entry, NO_INDEX, Profile, Side, Trace},
+    abi::{AddressKey, Entry, Ledger, NO_INDEX, Profile, STRANGER_PROFILE, Side, Switches, Trace},
     node::judge,
     parse::Cursor,
     reason::{Reason, Verdict},
@@ -25,9 +25,6 @@ pub struct Twins {
     alarms: AlarmRing,
 }
 
-/// Words in an entry.
-const WORDS: usize = size_of::<Entry>() / 4;
-
 impl Twins {
     /// Twins with these profiles, number 0 first, and no device yet.
     pub fn new(options: Options, profiles: &[Profile]) -> Self {
@@ -37,6 +34,9 @@ impl Twins {
         }
         let mut in_memory = MemoryTables::new(options.entries, profiles[0]);
         in_memory.profiles = profiles.to_vec();
+        let stranger = super::operator::stranger_profile();
+        copy.write_profile(STRANGER_PROFILE, &stranger).expect("room for the strangers' profile");
+        in_memory.stranger_profile = stranger;
         let alarms = copy.take_alarms().expect("taken once");
         Self { options, in_kernel: copy.entries(), copy, in_memory, alarms }
     }
@@ -47,10 +47,17 @@ impl Twins {
         self.in_memory.unpooled.insert(key, entry);
     }
 
-    /// Does the same to an entry on both sides.
-    pub fn change(&self, entry: u32, change: impl Fn(&Entry)) {
-        change(&self.in_kernel[entry as usize]);
-        change(&self.in_memory.entries[entry as usize]);
+    /// Does the same to an entry and its ledger on both sides.
+    pub fn change(&self, entry: u32, change: impl Fn(&Entry, &Ledger)) {
+        let entry = entry as usize;
+        change(&self.in_kernel[entry], &self.in_kernel.ledgers()[entry]);
+        change(&self.in_memory.entries[entry], &self.in_memory.ledgers[entry]);
+    }
+
+    /// Does the same to the switches on both sides.
+    pub fn switch(&self, switch: impl Fn(&Switches)) {
+        switch(self.in_kernel.switches());
+        switch(&self.in_memory.switches);
     }
 
     /// Judges a frame in user space alone, which takes any length.
@@ -82,15 +89,20 @@ impl Twins {
         let Some(alarm) = alarm else { return };
         let access = if trace.access == 0 { 0 } else { trace.access - 1 };
         assert_eq!((alarm.entry, alarm.kind as u8, alarm.side), (trace.entry, access, side));
-        assert_eq!(alarm.access_held, trace.access != 0 && trace.reason == Reason::Held as u8);
-        assert_eq!(alarm.frame, frame);
+        // A node that only watches passes what it holds, so there is nothing to deliver later.
+        let watched = trace.reason == Reason::ShadowPassed as u8;
+        let held = trace.access != 0 && trace.reason == Reason::Held as u8;
+        assert!(watched || alarm.access_held == held, "{trace:?}");
+        assert_eq!(alarm.frame, if watched { &[] } else { frame });
     }
 
-    /// Compares every word of an entry.
+    /// Compares every word of an entry and of its ledger.
     pub fn compare(&self, entry: u32) {
-        let (found, expected) =
-            (words(&self.in_kernel[entry as usize]), words(&self.in_memory.entries[entry as usize]));
-        assert_eq!(found, expected, "the words of entry {entry} in the kernel and in memory");
+        let at = entry as usize;
+        let (found, expected) = (&self.in_kernel[at], &self.in_memory.entries[at]);
+        assert_eq!(words(found), words(expected), "entry {entry} in the kernel and in memory");
+        let (found, expected) = (&self.in_kernel.ledgers()[at], &self.in_memory.ledgers[at]);
+        assert_eq!(words(found), words(expected), "ledger {entry} in the kernel and in memory");
     }
 
     pub fn compare_all(&self) {
@@ -102,7 +114,8 @@ fn verdict_of(trace: &Trace) -> Verdict {
     Reason::from_number(trace.reason).expect("a reason of the list").verdict()
 }
 
-fn words(entry: &Entry) -> [u32; WORDS] {
-    // SAFETY: an entry is plain words, aligned, and nobody writes it between two frames.
-    unsafe { std::ptr::from_ref(entry).cast::<[u32; WORDS]>().read_volatile() }
+fn words<T>(of: &T) -> Vec<u32> {
+    let first = std::ptr::from_ref(of).cast::<u32>();
+    // SAFETY: entries and ledgers are plain words, aligned, and nobody writes them between two frames.
+    (0..size_of::<T>() / 4).map(|word| unsafe { first.add(word).read_volatile() }).collect()
 }

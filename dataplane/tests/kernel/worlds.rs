@@ -1,6 +1,10 @@
 //! What the program is loaded with in these tests: from nothing at all to everything a node can hold.
 
-use weir_dataplane::{Layout, gate::Options, layout::Strangers};
+use weir_dataplane::{
+    Layout,
+    gate::Options,
+    layout::{StrangerTable, Strangers},
+};
 
 /// Pools, servers and strangers of a node.
 pub struct World {
@@ -9,7 +13,8 @@ pub struct World {
     pub strangers: Strangers,
 }
 
-const DROP_ALL: Strangers = Strangers { drop_unknown: true, drop_unparsable: true, drop_unsolicited: true };
+pub const DROP_ALL: Strangers =
+    Strangers { drop_unknown: true, drop_unparsable: true, drop_unsolicited: true };
 
 impl World {
     pub fn new(pools: &[&str], unpooled: u32, servers: Vec<&'static str>, strangers: Strangers) -> Self {
@@ -45,6 +50,13 @@ impl World {
             "2001:db8:fffd::/32",
         ];
         Self::new(&pools, 64, servers, DROP_ALL)
+    }
+
+    /// The same, with so many places for strangers, each judged by itself.
+    pub fn with_strangers(mut self, places: u32, pass_when_full: bool) -> Self {
+        let table = StrangerTable { places, new_per_second: 1, pass_when_full, seed: 0x5eed };
+        self.layout = self.layout.with_strangers(table).expect("a layout");
+        self
     }
 
     pub fn options(&self) -> Options {

@@ -1,5 +1,5 @@
-//! How a node's agent ends, and what is left of it: nothing. (Pinning comes with a later issue; until then
-//! the program lives as long as its agent.)
+//! How a node's agent ends where nothing is pinned, and what is left of it: nothing. (What a pinned one leaves, see
+//! `survival`.)
 
 use anyhow::{Context, Result, ensure};
 use weir_dataplane_common::reason::Reason;

@@ -1,16 +1,19 @@
-//! `weir device list|show`: what control knows of devices, and what it decided about one.
+//! `weir device list|show`: what control knows of devices, and what it decided about one. `weir device exempt` asks
+//! this machine's node, without control.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use weir_server::api;
 
 use super::show::{instant, numbers, print, status, yes_no};
-use super::{alarm, policy};
+use super::{alarm, policy, suspend::Terms};
 use crate::admin_client::{Access, segment};
+use crate::local_client::{DEFAULT_SOCKET, node};
 use crate::table::Table;
 
-/// Look at devices: policies, status, alarms, counts and decisions.
+/// Look at devices: policies, status, alarms, counts and decisions; or exempt one for a while.
 #[derive(Debug, clap::Args)]
 pub struct Device {
     #[command(flatten)]
@@ -27,6 +30,16 @@ enum What {
     Show {
         /// The device's IMSI.
         device: String,
+    },
+    /// Break-glass: let every packet of a device pass this machine's node for a while. Needs no control; is audited.
+    Exempt {
+        /// The device's IMSI.
+        device: String,
+        /// The node's local socket.
+        #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+        node_socket: PathBuf,
+        #[command(flatten)]
+        terms: Terms,
     },
 }
 
@@ -45,6 +58,11 @@ impl Device {
             What::Show { device } => {
                 let device: api::Device = client.get(&format!("devices/{}", segment(&device))).await?;
                 print(self.access.json, &device, in_words)
+            }
+            What::Exempt { device, node_socket, terms } => {
+                let path = format!("devices/{}/exemption", segment(&device));
+                let (node, what) = (node(&node_socket, "--node-socket"), format!("device {device}"));
+                terms.ask(&node, &path, &what, self.access.json).await
             }
         }
     }

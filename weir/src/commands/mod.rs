@@ -4,6 +4,8 @@
 //! process ends. What a command must not do: parse configuration by itself; that is `crate::config`.
 
 pub mod alarm;
+pub mod capture;
+pub mod audit;
 pub mod check;
 pub mod control;
 pub mod device;
@@ -12,7 +14,9 @@ pub mod inspect;
 pub mod load;
 pub mod node;
 pub mod policy;
+pub mod reasons;
 pub mod replay;
 mod show;
 pub mod subscriber;
+mod suspend;
 pub mod up;

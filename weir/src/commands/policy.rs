@@ -10,6 +10,7 @@ use weir_server::api::{self, duration};
 
 use super::show::{done, print};
 use crate::admin_client::Access;
+use crate::config::rate_in_words;
 use crate::table::Table;
 
 /// Look at policies, or change them.
@@ -63,7 +64,7 @@ impl Policy {
             }
             What::Set { file } => {
                 let policy = read(&file).with_context(|| file.display().to_string())?;
-                let kept = client.put(&format!("policies/{}", policy.id), &policy).await?;
+                let kept: api::Policy = client.put(&format!("policies/{}", policy.id), &policy).await?;
                 print(json, &kept, |kept| table(std::slice::from_ref(kept)))
             }
             What::Delete { id, detach } => {
@@ -98,7 +99,11 @@ pub(super) fn table(policies: &[api::Policy]) -> Table<5> {
             format!("{:?}", policy.scope).to_lowercase(),
             if kinds.is_empty() { "all".to_owned() } else { kinds.join("+") },
             rule(policy),
-            action(policy.action),
+            if policy.shadow {
+                format!("{}, in shadow", action(policy.action))
+            } else {
+                action(policy.action)
+            },
         ]);
     }
     table
@@ -110,10 +115,12 @@ fn rule(policy: &api::Policy) -> String {
             api::Comparison::Greater => "more than",
             api::Comparison::GreaterOrEqual => "at least",
         };
-        format!("{than} {} in {}", limit.limit, duration::format(limit.window))
+        let requests = if policy.counts == api::Counted::Requests { " requests" } else { "" };
+        format!("{than} {}{requests} in {}", limit.limit, duration::format(limit.window))
     });
     let protocols = policy.forbidden_protocols.as_ref().map(|protocols| protocols.join(" or "));
-    limit.or(protocols).unwrap_or_default()
+    let rate = policy.rate.as_ref().map(|rate| format!("more than {}", rate_in_words(rate)));
+    limit.or(protocols).or(rate).unwrap_or_default()
 }
 
 fn action(action: api::Action) -> String {
@@ -150,5 +157,23 @@ mod tests {
         let shown = table(&[policy.unwrap()]).to_string();
         let line = "1   network  all    more than 3 in 1m  throttle to 5 in 1m";
         assert_eq!(shown.lines().nth(1), Some(line), "{shown}");
+    }
+
+    #[test]
+    fn rates_requests_and_shadow_are_said_in_words() {
+        let policies: Vec<api::Policy> = serde_json::from_str(
+            r#"[{"id": 1, "scope": "node", "counts": "requests", "shadow": true,
+                 "access_limit": {"limit": 3, "window": "1m"}, "action": "release"},
+                {"id": 2, "scope": "node", "action": "reject",
+                 "rate": {"bytes_per_second": 1000, "packets_per_second": 10, "direction": "up"}}]"#,
+        )
+        .unwrap();
+        let shown = table(&policies).to_string();
+        assert!(
+            shown.contains("more than 3 requests in 1m") && shown.contains("release, in shadow"),
+            "{shown}"
+        );
+        let rate = "more than 1000 bytes/s or 10 packets/s up, in bursts of 100ms";
+        assert!(shown.contains(rate), "{shown}");
     }
 }

@@ -63,7 +63,7 @@ impl Subscriber {
             What::Set { device, device_type, policies } => {
                 let path = path(&device);
                 let subscriber = api::Subscriber { device: DeviceId(device), device_type, policies };
-                let kept = client.put(&path, &subscriber).await?;
+                let kept: api::Subscriber = client.put(&path, &subscriber).await?;
                 print(json, &kept, |kept| table(std::slice::from_ref(kept)))
             }
             What::Delete { device } => {

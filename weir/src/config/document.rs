@@ -221,6 +221,11 @@ impl<'d> Item<'d> {
         self.value.is_table()
     }
 
+    /// `true` or `false`.
+    pub fn boolean(&self) -> Option<bool> {
+        self.value.as_bool().or_else(|| self.wrong_type("true or false"))
+    }
+
     /// A whole number, 0 to 2^32 − 1.
     pub fn number(&self) -> Option<u32> {
         let Some(integer) = self.value.as_integer() else { return self.wrong_type("a whole number") };
@@ -228,6 +233,16 @@ impl<'d> Item<'d> {
         match u32::from_str_radix(digits.trim_start_matches('+'), integer.radix()) {
             Ok(number) => Some(number),
             Err(_) => self.fault("this number is out of range", format!("write one from 0 to {}", u32::MAX)),
+        }
+    }
+
+    /// A whole number, 0 to 2^63 − 1, where TOML's integers end.
+    pub fn large_number(&self) -> Option<u64> {
+        let Some(integer) = self.value.as_integer() else { return self.wrong_type("a whole number") };
+        let digits = integer.as_str().trim_start_matches('+');
+        match i64::from_str_radix(digits, integer.radix()).ok().and_then(|number| u64::try_from(number).ok()) {
+            Some(number) => Some(number),
+            None => self.fault("this number is out of range", format!("write one from 0 to {}", i64::MAX)),
         }
     }
 

@@ -5,7 +5,7 @@
 //! every machine. Read first: `deploy/examples/weir.toml`, the specification of keys, shapes and defaults.
 //!
 //! Reading goes section by section: [`document`] holds the parsed tree, `control`, `node`, `alarm`,
-//! `binding`, `policy` and `subscriber` take their keys out of it, [`fault`] collects what is wrong.
+//! `strangers`, `binding`, `policy` and `subscriber` take their keys out of it, [`fault`] collects what is wrong.
 
 mod alarm;
 mod binding;
@@ -17,6 +17,7 @@ mod node;
 mod policy;
 mod pool;
 mod roles;
+mod strangers;
 mod subscriber;
 mod summary;
 #[cfg(test)]
@@ -33,7 +34,8 @@ pub use binding::BindingEntry;
 pub use control::ControlSection;
 pub use fault::Fault;
 pub use node::NodeSection;
-pub use summary::Summary;
+pub use strangers::UnknownDevices;
+pub use summary::{Summary, rate_in_words};
 
 use document::{Document, Table};
 use fault::{Lines, Place};

@@ -1,12 +1,15 @@
 //! The `[[policy]]` list: rules, what they count, and what a violation leads to (R-D2, R-D3).
 //!
-//! What this is: the admin API's policies, read with their places so that its checks can point at a line.
+//! What this is: the admin API's policies, read with their places so that its checks can point at a line. Their
+//! ranges, and what does not go together, are checked there.
 //! What it must not do: decide which devices have them; that is `subscriber`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use weir_server::api::{Action, Comparison, Kind, Limit, Policy, Scope, Throttle};
+use weir_server::api::{
+    Action, Comparison, Counted, DEFAULT_BURST, Direction, Kind, Limit, Policy, Rate, Scope, Throttle,
+};
 use weir_service_control as sc;
 
 use super::document::{Item, Table};
@@ -35,6 +38,10 @@ const COMPARISONS: [(&str, Comparison); 2] =
 const KINDS: [(&str, Kind); 3] =
     [("packet", Kind::Packet), ("trigger", Kind::Trigger), ("signalling", Kind::Signalling)];
 const SCOPES: [(&str, Scope); 2] = [("network", Scope::Network), ("node", Scope::Node)];
+
+const COUNTED: [(&str, Counted); 2] = [("admitted", Counted::Admitted), ("requests", Counted::Requests)];
+const DIRECTIONS: [(&str, Direction); 3] =
+    [("both", Direction::Both), ("up", Direction::Up), ("down", Direction::Down)];
 
 const ACTION_REMEDY: &str = "write \"none\", \"reject\", \"withhold-resources\", \"release\" or \
                              { throttle = { limit = 5, window = \"1m\" } }";
@@ -70,6 +77,9 @@ fn read_body(table: &Table<'_>, id: Option<u32>) -> Option<Policy> {
     let access_limit = table.optional("access_limit", read_access_limit);
     let forbidden_protocols =
         table.optional("forbidden_protocols", |item| item.list(|item| item.text().map(str::to_owned)));
+    let rate = table.optional("rate", read_rate);
+    let counts = table.or("counts", Counted::Admitted, |item| item.choice(&COUNTED));
+    let shadow = table.or("shadow", false, |item| item.boolean());
     let action = table.require("action", ACTION_REMEDY).and_then(read_action);
     Some(Policy {
         id: id?,
@@ -77,7 +87,24 @@ fn read_body(table: &Table<'_>, id: Option<u32>) -> Option<Policy> {
         kinds: kinds?,
         access_limit: access_limit?,
         forbidden_protocols: forbidden_protocols?,
+        rate: rate?,
+        counts: counts?,
+        shadow: shadow?,
         action: action?,
+    })
+}
+
+fn read_rate(item: Item<'_>) -> Option<Rate> {
+    let table = item.table()?;
+    let bytes_per_second = table.optional("bytes_per_second", |item| item.large_number());
+    let packets_per_second = table.optional("packets_per_second", |item| item.number());
+    let burst = table.or("burst", DEFAULT_BURST, |item| item.duration());
+    let direction = table.or("direction", Direction::Both, |item| item.choice(&DIRECTIONS));
+    Some(Rate {
+        bytes_per_second: bytes_per_second?,
+        packets_per_second: packets_per_second?,
+        burst: burst?,
+        direction: direction?,
     })
 }
 
@@ -112,8 +139,9 @@ fn check(table: &Table<'_>, policy: Policy, inactivity: Option<Duration>) -> Opt
     let reachable = |key, limit| {
         limit::refuse_unreachable(table.faults(), &table.place_of(key), limit, inactivity);
     };
-    if let sc::Rule::AccessLimit(limit) = checked.rule {
-        reachable("access_limit.limit", limit);
+    // Requests may come faster: a refused one opens no session.
+    if let (sc::Rule::AccessLimit(limit), Counted::Admitted) = (&checked.rule, policy.counts) {
+        reachable("access_limit.limit", *limit);
     }
     if let sc::Action::Throttle(limit) = checked.action {
         reachable("action.throttle.limit", limit);

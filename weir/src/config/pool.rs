@@ -4,7 +4,7 @@
 //! the entries; that is the dataplane's pool index.
 
 use ipnet::IpNet;
-use weir_dataplane_common::abi::{Entry, POOLS};
+use weir_dataplane_common::abi::{Entry, Ledger, POOLS};
 
 use super::document::Item;
 use super::fault::{Faults, Place};
@@ -12,8 +12,8 @@ use super::fault::{Faults, Place};
 /// Entries a node can have, pooled and unpooled ones together: 3 GiB of them.
 pub const MOST_ENTRIES: u64 = 16 * 1024 * 1024;
 
-/// Bytes of memory an entry takes.
-pub const ENTRY_BYTES: u64 = size_of::<Entry>() as u64;
+/// Bytes of memory an entry takes, its ledger included.
+pub const ENTRY_BYTES: u64 = (size_of::<Entry>() + size_of::<Ledger>()) as u64;
 
 /// A pool and where it stands in the file.
 pub struct PlacedPool {

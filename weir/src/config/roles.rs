@@ -8,6 +8,7 @@ use weir_dataplane_common::abi::{alarm_order, alarm_when};
 
 use super::alarm::{AlarmCondition, Order, When};
 use super::node::{NodeSection, OnOutage, Treatment, XdpMode};
+use super::strangers::UnknownDevices;
 use super::{BindingEntry, Configuration};
 
 impl Configuration {
@@ -33,10 +34,13 @@ impl Configuration {
         let node = self.node.clone()?;
         Some(weir_agent::Config {
             strangers: strangers(&node),
+            stranger_limit: stranger_limit(&node),
+            answers_per_second: node.answers_per_second.unwrap_or(0),
             timings: timings(&node),
             alarm: node.alarm.as_ref().map(alarm),
             name: node.name,
             stream_socket: node.stream_socket,
+            local_socket: node.local_socket,
             metrics: node.metrics,
             mode: match node.xdp_mode {
                 XdpMode::Native => Mode::Native,
@@ -55,16 +59,32 @@ impl Configuration {
                 OnOutage::Allow => agent::OnOutage::Allow,
             },
             bindings: self.bindings.iter().map(binding).collect(),
+            shadow: node.shadow,
+            pin: node.keeping.pin,
+            bpffs: node.keeping.bpffs,
+            state_dir: node.keeping.state_dir,
         })
     }
 }
 
 fn strangers(node: &NodeSection) -> Strangers {
     Strangers {
-        drop_unknown: node.unknown_devices == Treatment::Drop,
+        drop_unknown: node.unknown_devices == UnknownDevices::Drop,
         drop_unparsable: node.unparsable == Treatment::Drop,
         drop_unsolicited: node.unsolicited == Treatment::Drop,
     }
+}
+
+fn stranger_limit(node: &NodeSection) -> Option<agent::StrangerLimit> {
+    let UnknownDevices::Limit(section) = node.unknown_devices else { return None };
+    Some(agent::StrangerLimit {
+        places: section.places,
+        permitted: section.limit.permitted,
+        window: section.limit.window,
+        inactivity: section.inactivity,
+        new_per_second: section.new_per_second,
+        pass_when_full: section.pass_when_full,
+    })
 }
 
 fn timings(node: &NodeSection) -> agent::Timings {

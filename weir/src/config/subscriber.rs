@@ -1,7 +1,7 @@
 //! The `[[subscriber]]` list: devices as the HSS knows them, with their policies.
 //!
 //! What this is: each subscriber checked for what its device's entry can hold: so many policies, one
-//! throttle, one history. What it must not do: name a device in a fault (R-X7).
+//! throttle, one history, and beside them what the node's alarm condition counts. What it must not do: name a device in a fault (R-X7).
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -9,6 +9,7 @@ use weir_dataplane_common::abi::AccessKind;
 use weir_server::api::{self, Subscriber};
 use weir_service_control as sc;
 
+use super::alarm::When;
 use super::document::{Item, Table};
 use super::node::Frame;
 use super::policy::Policies;
@@ -43,6 +44,7 @@ fn read(
     let meant = meant_by(&subscriber, policies);
     invalid.extend(api::check_device_policies(&meant));
     invalid.extend(check_one_history(&meant, frame));
+    invalid.extend(check_beside_alarm(&meant, frame));
     table.refuse(&invalid);
     invalid.is_empty().then_some(subscriber)
 }
@@ -73,6 +75,32 @@ fn check_one_history(policies: &[sc::Policy], frame: &Frame) -> Option<api::Inva
     let reason = format!(
         "policies {first} and {second} count different kinds of access, but a device's entry keeps one history; \
          give both the same kinds"
+    );
+    Some(api::Invalid::new("policies", reason))
+}
+
+/// An entry has one room for what counts requests and for limits too large for slots: the node's alarm condition and
+/// the policies share it.
+fn check_beside_alarm(policies: &[sc::Policy], frame: &Frame) -> Option<api::Invalid> {
+    let alarm = frame.alarm.as_ref()?;
+    let limit = alarm.limit?;
+    let exact = api::EXACT_PERMITTED;
+    if limit.permitted > exact {
+        let counting = policies.iter().find(|policy| policy.counts == sc::Counted::Requests)?;
+        let reason = format!(
+            "policy {} counts requests, and node.alarm.limit is above {exact}, which takes the room that an entry has \
+             for them; count admitted accesses, or lower node.alarm.limit",
+            counting.id.0
+        );
+        return Some(api::Invalid::new("policies", reason));
+    }
+    if alarm.when == When::NoPolicyCached {
+        return None;
+    }
+    let taken = api::request_room_taken(policies)?;
+    let reason = format!(
+        "{taken}, which takes the room in which node.alarm counts requests of devices with policies; set \
+         node.alarm.when to \"no-policy-cached\", or node.alarm.limit above {exact}"
     );
     Some(api::Invalid::new("policies", reason))
 }

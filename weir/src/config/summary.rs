@@ -6,11 +6,12 @@
 use std::fmt::{self, Display, Formatter};
 
 use ipnet::IpNet;
-use weir_server::api::{Action, Comparison, Kind, Limit, Policy, Scope, duration};
+use weir_server::api::{Action, Comparison, Counted, Direction, Kind, Limit, Policy, Rate, Scope, duration};
 
 use super::alarm::{AlarmCondition, Order, When};
 use super::control::ControlSection;
 use super::node::NodeSection;
+use super::strangers::UnknownDevices;
 use super::{Configuration, pool};
 
 /// Displays a configuration in words, a line for each matter.
@@ -26,7 +27,10 @@ impl Display for Summary<'_> {
             write_node(f, node)?;
             write_entries(f, node)?;
             write_bindings(f, configuration, node)?;
+            write_strangers(f, &node.unknown_devices)?;
             write_alarm(f, node.alarm.as_ref())?;
+            write_answers(f, node)?;
+            write_keeping(f, node)?;
         }
         for policy in &configuration.policies {
             writeln!(f, "{}", in_words(policy))?;
@@ -58,11 +62,15 @@ fn write_node(f: &mut Formatter<'_>, node: &NodeSection) -> fmt::Result {
 
 fn write_entries(f: &mut Formatter<'_>, node: &NodeSection) -> fmt::Result {
     let pooled = node.pools.iter().map(|pool| pool::entries(*pool)).sum::<u128>();
-    let total = pooled + u128::from(node.unpooled_devices);
+    let strangers = match node.unknown_devices {
+        UnknownDevices::Limit(section) => section.places,
+        _ => 0,
+    };
+    let total = pooled + u128::from(node.unpooled_devices) + u128::from(strangers);
     let pools: Vec<_> = node.pools.iter().map(|prefix| pool_in_words(*prefix)).collect();
     writeln!(
         f,
-        "entries: {total} of {} bytes, {} MiB in all: {}, and {} for devices outside the pools",
+        "entries: {total} of {} bytes, {} MiB in all: {}, {} for devices outside the pools, and {strangers} for strangers",
         pool::ENTRY_BYTES,
         (total * u128::from(pool::ENTRY_BYTES)).div_ceil(1 << 20),
         pools.join(", "),
@@ -90,6 +98,23 @@ fn write_bindings(f: &mut Formatter<'_>, configuration: &Configuration, node: &N
     )
 }
 
+fn write_strangers(f: &mut Formatter<'_>, unknown: &UnknownDevices) -> fmt::Result {
+    let section = match unknown {
+        UnknownDevices::Pass => return writeln!(f, "strangers: pass"),
+        UnknownDevices::Drop => return writeln!(f, "strangers: are dropped"),
+        UnknownDevices::Limit(section) => section,
+    };
+    writeln!(
+        f,
+        "strangers: {} in {} each, {} at once, {} new ones a second on each interface; one without a place {}",
+        counted(section.limit.permitted as usize, "access"),
+        duration::format(section.limit.window),
+        section.places,
+        section.new_per_second,
+        if section.pass_when_full { "passes" } else { "is dropped" }
+    )
+}
+
 fn write_alarm(f: &mut Formatter<'_>, alarm: Option<&AlarmCondition>) -> fmt::Result {
     let Some(alarm) = alarm else {
         return writeln!(f, "alarm: never; service control is not asked");
@@ -113,6 +138,25 @@ fn write_alarm(f: &mut Formatter<'_>, alarm: Option<&AlarmCondition>) -> fmt::Re
     writeln!(f, "alarm: {}; {when}, {order}", conditions.join(", or "))
 }
 
+fn write_answers(f: &mut Formatter<'_>, node: &NodeSection) -> fmt::Result {
+    match node.answers_per_second {
+        Some(most) => writeln!(f, "refused packets of devices are answered, at most {most} a second"),
+        None => writeln!(f, "refused packets are dropped in silence"),
+    }
+}
+
+fn write_keeping(f: &mut Formatter<'_>, node: &NodeSection) -> fmt::Result {
+    let keeping = &node.keeping;
+    let state = keeping.state_dir.join(format!("{}.journal", node.name));
+    if keeping.pin {
+        let pins = keeping.bpffs.join("weir").join(&node.name);
+        write!(f, "the program goes on without its agent, pinned in {}", pins.display())?;
+    } else {
+        write!(f, "the program ends with its agent, and the gate is open until the next one")?;
+    }
+    writeln!(f, "; the last-known-good cache is in {}", state.display())
+}
+
 /// One policy, e.g. `policy 1: above 3 accesses in 1m, throttle to 5 in 1m (network, counts packet+trigger)`.
 pub fn in_words(policy: &Policy) -> String {
     let scope = match policy.scope {
@@ -128,17 +172,38 @@ pub fn in_words(policy: &Policy) -> String {
         Action::WithholdResources => "withhold resources".to_owned(),
         Action::Release => "release the session".to_owned(),
     };
+    let action = if policy.shadow { format!("{action}, in shadow") } else { action };
     let id = policy.id;
+    if let Some(rate) = &policy.rate {
+        return format!("policy {id}: above {}, {action} (each node)", rate_in_words(rate));
+    }
     if let Some(limit) = &policy.access_limit {
-        let (limit, kinds) = (limit_in_words(limit), kinds_in_words(&policy.kinds));
+        let (limit, kinds) = (limit_in_words(limit, policy.counts), kinds_in_words(&policy.kinds));
         return format!("policy {id}: {limit}, {action} ({scope}, counts {kinds})");
     }
     let protocols = policy.forbidden_protocols.iter().flatten().cloned().collect::<Vec<_>>();
     format!("policy {id}: upon {}, {action} ({scope})", protocols.join(" or "))
 }
 
-fn limit_in_words(limit: &Limit) -> String {
-    let (accesses, window) = (counted(limit.limit as usize, "access"), duration::format(limit.window));
+/// For example `1000 bytes/s or 10 packets/s up, in bursts of 100ms`.
+pub fn rate_in_words(rate: &Rate) -> String {
+    let bytes = rate.bytes_per_second.map(|bytes| format!("{bytes} bytes/s"));
+    let packets = rate.packets_per_second.map(|packets| format!("{packets} packets/s"));
+    let rates: Vec<_> = bytes.into_iter().chain(packets).collect();
+    let direction = match rate.direction {
+        Direction::Both => "both ways",
+        Direction::Up => "up",
+        Direction::Down => "down",
+    };
+    format!("{} {direction}, in bursts of {}", rates.join(" or "), duration::format(rate.burst))
+}
+
+fn limit_in_words(limit: &Limit, counts: Counted) -> String {
+    let noun = match counts {
+        Counted::Admitted => "access",
+        Counted::Requests => "request",
+    };
+    let (accesses, window) = (counted(limit.limit as usize, noun), duration::format(limit.window));
     match limit.comparison {
         Comparison::Greater => format!("above {accesses} in {window}"),
         Comparison::GreaterOrEqual => format!("from {accesses} in {window} on"),
@@ -160,6 +225,9 @@ fn kinds_in_words(kinds: &[Kind]) -> String {
 /// What is permitted and yet may surprise.
 fn notes(configuration: &Configuration) -> Vec<String> {
     let mut notes = Vec::new();
+    if configuration.node.as_ref().is_some_and(|node| node.shadow) {
+        notes.push("node.shadow: the node watches, what it judges to be dropped passes".to_owned());
+    }
     if let (Some(control), Some(node)) = (&configuration.control, &configuration.node) {
         if control.stream_socket != node.stream_socket {
             notes.push(

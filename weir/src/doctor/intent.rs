@@ -9,7 +9,7 @@ use std::time::Duration;
 use weir_dataplane::{Layout, Mode};
 
 use super::machine::{Purpose, Wanted};
-use crate::config::{Configuration, NodeSection};
+use crate::config::{Configuration, NodeSection, UnknownDevices};
 
 /// What the machine is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Intent {
 /// Room for devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Entries in all.
+    /// Entries in all, the strangers' places included.
     pub entries: u32,
     /// Of which outside the pools, found through a hash.
     pub unpooled: u32,
@@ -84,7 +84,11 @@ fn directories(configuration: Option<&Configuration>) -> Vec<(Purpose, PathBuf)>
 /// `None` for pools that cannot be laid out, which a checked configuration does not have.
 fn room(node: &NodeSection) -> Option<Room> {
     let layout = Layout::new(&node.pools, node.unpooled_devices).ok()?;
-    Some(Room { entries: layout.entries(), unpooled: node.unpooled_devices })
+    let strangers = match node.unknown_devices {
+        UnknownDevices::Limit(section) => section.places,
+        _ => 0,
+    };
+    Some(Room { entries: layout.entries() + strangers, unpooled: node.unpooled_devices })
 }
 
 #[cfg(test)]

@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::time::{ClockId, clock_getres};
-use weir_dataplane::{Error, gate, running::Running};
+use weir_dataplane::{Error, gate, netlink, running::Running};
 
 use super::ethtool::{Ethtool, Offloads};
-use super::netlink;
 
 /// What is asked beyond the machine itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! `weir doctor`: is this machine fit to judge packets, and what is to be done if not?
 //!
 //! What this is: in the order of work, [`intent`] says what the machine is to do, [`machine`] gathers facts
-//! (with [`netlink`] and [`ethtool`] for what only the kernel knows of an interface), [`findings`] judges the
+//! (with `weir_dataplane::netlink` and [`ethtool`] for what only the kernel knows of an interface), [`findings`] judges the
 //! facts by the intent, [`print`](mod@print) shows what was found. What it must not do: change anything on the machine, or
 //! attach a program to try it out.
 //!
@@ -11,7 +11,6 @@ mod ethtool;
 pub mod findings;
 pub mod intent;
 pub mod machine;
-mod netlink;
 pub mod print;
 
 pub use findings::{Severity, examine};

@@ -6,7 +6,8 @@
 //! after thirteen days. What it must not do: change the times that are printed.
 //! Read first: `weir_dataplane_common::tick`.
 
-use weir_dataplane_common::abi::Entry;
+use weir_agent::entry::{self, Pair};
+use weir_dataplane_common::abi::Profile;
 use weir_dataplane_common::tick::{LONGEST_AHEAD, Tick};
 
 /// The longest silence, and how often instants are kept from wrapping. Twice this and the age to which they
@@ -55,15 +56,15 @@ impl Clock {
 
 /// Keeps what is long past in an entry from looking recent when instants wrap.
 ///
-/// For entries that nobody else writes: what has lapsed is erased by plain stores.
-pub fn keep_old(entry: &Entry, now: Tick) {
-    entry.request_history.keep_old(now, LONGEST_AHEAD);
-    entry.admission_history.keep_old(now, LONGEST_AHEAD);
+/// For entries that nobody else writes: what has lapsed is erased by plain stores. `profile` is the one that the
+/// entry is judged by.
+pub fn keep_old((entry, ledger): Pair<'_>, profile: &Profile, now: Tick) {
+    entry::keep_old((entry, ledger), profile, now);
     let lapsed = |deadline: u32| !now.before(deadline, LONGEST_AHEAD);
     if lapsed(entry.session.load() as u32) {
         entry.session.store(0);
     }
-    for deadline in [&entry.retry_until, &entry.throttled_until] {
+    for deadline in [&entry.retry_until, &ledger.throttled_until] {
         if lapsed(deadline.load()) {
             deadline.store(0);
         }
@@ -72,6 +73,8 @@ pub fn keep_old(entry: &Entry, now: Tick) {
 
 #[cfg(test)]
 mod tests {
+    use weir_dataplane_common::abi::{Entry, Ledger};
+
     use super::*;
 
     const DAY: u64 = 24 * 3_600 * 1_000_000_000;
@@ -114,22 +117,22 @@ mod tests {
 
     #[test]
     fn what_lapsed_is_forgotten_and_what_lies_ahead_is_not() {
-        let entry = Entry::default();
+        let (entry, ledger) = (Entry::default(), Ledger::default());
         let now = Tick(1 << 24);
-        entry.session.store(u64::from(now.0 - 20) << 32 | u64::from(now.0 - 10));
-        entry.retry_until.store(now.0);
-        entry.throttled_until.store(now.0 + 1);
-        keep_old(&entry, now);
+        entry.session.store((now.0 - 20) << 32 | (now.0 - 10));
+        entry.retry_until.store(now.stored());
+        ledger.throttled_until.store(now.after(1).stored());
+        keep_old((&entry, &ledger), &Profile::default(), now);
         assert_eq!((entry.session.load(), entry.retry_until.load()), (0, 0));
-        assert_eq!(entry.throttled_until.load(), now.0 + 1);
+        assert_eq!(ledger.throttled_until.load(), now.after(1).stored());
     }
 
     #[test]
     fn an_admission_of_thirteen_days_ago_takes_no_room_today() {
-        let (entry, mut clock) = (Entry::default(), Clock::default());
+        let (entry, ledger, mut clock) = (Entry::default(), Ledger::default(), Clock::default());
         let start = 20_000 * DAY;
         let first = Tick::from_nanos(nanos(&mut clock, start));
-        assert!(entry.admission_history.record(first));
+        assert!(ledger.admissions.record(first));
         // The slots' instants wrap after 2³⁰ ticks of 2²⁰ ns.
         let wrap = start + (1 << 50);
         let mut time = start;
@@ -137,10 +140,10 @@ mod tests {
             time = (time + DAY / 2).min(wrap);
             let reading = clock.read(Some(time));
             if reading.keep_old {
-                keep_old(&entry, Tick::from_nanos(reading.nanos));
+                keep_old((&entry, &ledger), &Profile::default(), Tick::from_nanos(reading.nanos));
             }
         }
         let now = Tick::from_nanos(nanos(&mut clock, wrap));
-        assert!(!entry.admission_history.is_full(now, 1, 60_000));
+        assert!(!ledger.admissions.is_full(now, 1, 60_000));
     }
 }

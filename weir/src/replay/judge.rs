@@ -9,7 +9,7 @@ use weir_dataplane::entries::Entries;
 use weir_dataplane::gate::{self, Options};
 use weir_dataplane::replay::{PrivateCopy, SHORTEST_FRAME};
 use weir_dataplane::tables::MemoryTables;
-use weir_dataplane_common::abi::{AddressKey, Entry, Profile, Settings, Side, Trace};
+use weir_dataplane_common::abi::{AddressKey, Entry, Ledger, Profile, Settings, Side, Trace};
 use weir_dataplane_common::node;
 use weir_dataplane_common::parse::Cursor;
 use weir_dataplane_common::reason::{Reason, Verdict};
@@ -26,6 +26,9 @@ const RING_BYTES: u32 = gate::SMALLEST_RING;
 pub trait Judge {
     /// The devices' entries.
     fn entries(&self) -> &[Entry];
+
+    /// Their ledgers.
+    fn ledgers(&self) -> &[Ledger];
 
     /// Writes a profile that no entry names.
     ///
@@ -65,20 +68,18 @@ impl Judge for UserSpace {
         &self.tables.entries
     }
 
+    fn ledgers(&self) -> &[Ledger] {
+        &self.tables.ledgers
+    }
+
     fn write_profile(&mut self, number: u32, profile: &Profile) -> anyhow::Result<()> {
-        let number = number as usize;
-        if self.tables.profiles.len() <= number {
-            self.tables.profiles.resize(number + 1, Profile::default());
-        }
-        self.tables.profiles[number] = *profile;
+        self.tables.write_profile(number, profile);
         Ok(())
     }
 
     fn put_unpooled(&mut self, key: AddressKey, entry: u32) -> anyhow::Result<()> {
         self.tables.unpooled.insert(key, entry);
-        if self.tables.entries.len() <= entry as usize {
-            self.tables.entries.resize_with(entry as usize + 1, Entry::default);
-        }
+        self.tables.grow(entry + 1);
         Ok(())
     }
 
@@ -127,6 +128,10 @@ impl Kernel {
 impl Judge for Kernel {
     fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    fn ledgers(&self) -> &[Ledger] {
+        self.entries.ledgers()
     }
 
     fn write_profile(&mut self, number: u32, profile: &Profile) -> anyhow::Result<()> {

@@ -19,4 +19,6 @@ mod run;
 mod tally;
 mod world;
 
+#[cfg(test)]
+pub use capture::{Capture, Frame};
 pub use run::{HELP, Options, inspect, replay};

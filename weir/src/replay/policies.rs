@@ -6,9 +6,9 @@
 
 use anyhow::Context;
 use weir_agent::config::Binding;
-use weir_agent::profile::{self, Action, Limit, Policy, Restriction};
+use weir_agent::profile::{self, Action, Counted, Limit, Policy, Rate, Restriction};
 use weir_agent::profiles::Profiles;
-use weir_dataplane_common::abi::{AccessKind, Control, NOT_M2M, Profile, VALID};
+use weir_dataplane_common::abi::{AccessKind, Control, NOT_M2M, Profile, VALID, meter_side};
 use weir_dataplane_common::inspect::Class;
 use weir_server::api::{self, Subscriber};
 use weir_service_control as sc;
@@ -76,6 +76,7 @@ fn policy(policy: &api::Policy) -> anyhow::Result<Policy> {
             };
             Restriction::Protocols(names.iter().map(class).collect::<Result<_, _>>()?)
         }
+        sc::Rule::Rate(rate) => Restriction::Rate(rate_of(*rate)),
     };
     let action = match checked.action {
         sc::Action::None => Action::None,
@@ -85,7 +86,21 @@ fn policy(policy: &api::Policy) -> anyhow::Result<Policy> {
         sc::Action::Release => Action::Release,
     };
     let kinds = checked.kinds.iter().map(|kind| kind_of(*kind)).collect();
-    Ok(Policy { id: policy.id, restriction, kinds, action })
+    let counts = match checked.counts {
+        sc::Counted::Admitted => Counted::Admitted,
+        sc::Counted::Requests => Counted::Requests,
+    };
+    Ok(Policy { id: policy.id, restriction, kinds, action, counts, shadow: checked.shadow })
+}
+
+fn rate_of(rate: sc::Rate) -> Rate {
+    let sc::Rate { bytes_per_second, packets_per_second, burst, direction } = rate;
+    let sides = match direction {
+        sc::Direction::Both => meter_side::UP | meter_side::DOWN,
+        sc::Direction::Up => meter_side::UP,
+        sc::Direction::Down => meter_side::DOWN,
+    };
+    Rate { bytes_per_second, packets_per_second, burst, sides }
 }
 
 fn limit_of(limit: sc::AccessLimit) -> Limit {

@@ -20,7 +20,8 @@ use crate::config;
 /// What both commands say below their options.
 pub const HELP: &str = "\
 With --config, the file's [node], [[binding]], [[subscriber]] and [[policy]] apply. A packet from a device's \
-address came in on the access side (uplink), else one to a device's address on the network side (downlink). \
+address came in on the access side (uplink), else one to a device's address on the network side (downlink). Where \
+strangers are limited, anything else came from one, or else from an application server to one. \
 The policies of each [[subscriber]] are cached from the start, as if service control had answered before the \
 first packet; device types that [control] does not count as machines are never limited. Nobody answers an \
 alarm: it stays active to the end of the capture, and on_outage decides nothing.
@@ -119,9 +120,9 @@ fn run(options: &Options, world: &mut World, judge: &mut impl Judge) -> anyhow::
             world.keep_old(judge, now.nanos);
         }
         let side = world.side_of(&frame.bytes, judge)?;
-        // Nobody's packet is judged alike on both sides.
+        // What is nobody's is a stranger's, who sends.
         let (verdict, trace) = judge.judge(&frame.bytes, side.unwrap_or(Side::Access), now.nanos)?;
-        let device = (trace.entry != NO_INDEX).then(|| world.number_at(trace.entry, judge)).flatten();
+        let device = (trace.entry != NO_INDEX).then(|| world.number_at(trace.entry)).flatten();
         tally.count(&frame, device, verdict, &trace);
         let name = device.and_then(|number| world.devices().get(number as usize));
         let name = name.map(|device| device.name.as_str());

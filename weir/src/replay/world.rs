@@ -4,21 +4,27 @@
 //! source addresses as they appear. What it must not do: show a device's identifier unless asked (R-X7).
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::Context;
 use weir_agent::config::Timings;
 use weir_agent::devices::Plan;
-use weir_agent::profile;
+use weir_agent::{profile, strangers};
 use weir_dataplane::Layout;
 use weir_dataplane::layout::{Strangers, check_servers, to_address, to_ip};
-use weir_dataplane_common::abi::{AccessKind, AddressKey, Control, Profile, Settings, Side, VALID};
+use weir_dataplane_common::abi::{
+    AccessKind, AddressKey, Control, Profile, STRANGER_PROFILE, Settings, Side, VALID,
+};
 use weir_dataplane_common::parse::{self, Address, Cursor, Parsed};
 use weir_dataplane_common::tick::Tick;
 
 use super::judge::Judge;
 use super::{clock, policies};
 use crate::config::Configuration;
+
+/// Places strangers in the same way in every run.
+const SEED: u64 = 0x6a09_e667_f3bc_c908;
 
 /// Source addresses that become devices where nothing is configured: 192 MiB of entries.
 pub const MOST_SOURCES: u32 = 1 << 20;
@@ -39,6 +45,10 @@ pub struct World {
     /// Of which outside the pools.
     pub unpooled: u32,
     profiles: Vec<Profile>,
+    /// What strangers are judged by, where each is judged by itself.
+    stranger_profile: Option<Profile>,
+    /// Their places.
+    strangers: Range<u32>,
     plan: Plan,
     /// The control word each device begins with; by the device's number, like the following.
     controls: Vec<Control>,
@@ -73,6 +83,8 @@ impl World {
             entries: layout.entries(),
             unpooled: room,
             profiles: vec![unlimited],
+            stranger_profile: None,
+            strangers: layout.strangers(),
             plan: Plan::default(),
             controls: Vec::new(),
             devices: Vec::new(),
@@ -90,15 +102,22 @@ impl World {
         let node = configuration.node_role().context(
             "the configuration has no [node], whose pools, times and alarm condition a capture is judged by",
         )?;
-        let layout = Layout::new(&node.pools, node.unpooled_devices)?;
+        let mut layout = Layout::new(&node.pools, node.unpooled_devices)?;
+        if let Some(limit) = &node.stranger_limit {
+            layout = layout.with_strangers(limit.table(SEED))?;
+        }
         check_servers(&node.application_servers)?;
         let plan = Plan::new(&node.bindings, &layout)?;
         let (profiles, controls) = policies::profiles(configuration, &node)?;
+        let limit = node.stranger_limit.as_ref();
+        let stranger_profile = limit.map(|limit| strangers::profile_of(&node, limit)).transpose()?;
         let mut world = Self {
             settings: layout.settings(&node.application_servers, node.strangers),
             entries: layout.entries(),
             unpooled: node.unpooled_devices,
             profiles,
+            stranger_profile,
+            strangers: layout.strangers(),
             plan,
             controls,
             devices: Vec::new(),
@@ -129,6 +148,9 @@ impl World {
         for (number, profile) in self.profiles.iter().enumerate() {
             judge.write_profile(number as u32, profile)?;
         }
+        if let Some(profile) = &self.stranger_profile {
+            judge.write_profile(STRANGER_PROFILE, profile)?;
+        }
         for (key, entry) in &self.plan.unpooled {
             judge.put_unpooled(*key, *entry)?;
         }
@@ -139,8 +161,8 @@ impl World {
         Ok(())
     }
 
-    /// On which side a frame came in; `None` if neither address is a device's. In an open world a new source
-    /// becomes a device here.
+    /// On which side a frame came in; `None` if neither address is a device's nor the source a server's. In an open
+    /// world a new source becomes a device here.
     ///
     /// # Errors
     /// The judge's.
@@ -151,7 +173,9 @@ impl World {
             return Ok(Some(Side::Access));
         }
         let Some(room) = self.room else {
-            return Ok(is_device(packet.destination).then_some(Side::Network));
+            let wakes_stranger = self.settings.strangers != 0 && self.settings.is_server(packet.source);
+            let is_downlink = is_device(packet.destination) || wakes_stranger;
+            return Ok(is_downlink.then_some(Side::Network));
         };
         if self.devices.len() as u32 >= room {
             self.turned_away += 1;
@@ -172,9 +196,13 @@ impl World {
         Ok(())
     }
 
-    /// The device's number that owns an entry.
-    pub fn number_at(&self, entry: u32, judge: &impl Judge) -> Option<u32> {
-        Some(judge.entries().get(entry as usize)?.owner.load())
+    /// The number of the device whose primary entry this is; `None` for a stranger's.
+    pub fn number_at(&self, entry: u32) -> Option<u32> {
+        match self.room {
+            // Sources become devices in the order of their entries.
+            Some(_) => Some(entry).filter(|number| (*number as usize) < self.devices.len()),
+            None => self.plan.devices.at_entry(entry).map(|number| number as u32),
+        }
     }
 
     /// All devices, by number.
@@ -185,8 +213,16 @@ impl World {
     /// Keeps the entries' old instants old.
     pub fn keep_old(&self, judge: &impl Judge, nanos: u64) {
         let now = Tick::from_nanos(nanos);
+        let pair = |entry: u32| (&judge.entries()[entry as usize], &judge.ledgers()[entry as usize]);
         for device in &self.devices {
-            clock::keep_old(&judge.entries()[device.entry as usize], now);
+            let (entry, ledger) = pair(device.entry);
+            let number = Control(entry.control.load()).profile() as usize;
+            if let Some(profile) = self.profiles.get(number) {
+                clock::keep_old((entry, ledger), profile, now);
+            }
+        }
+        for (place, profile) in self.strangers.clone().zip(self.stranger_profile.iter().cycle()) {
+            clock::keep_old(pair(place), profile, now);
         }
     }
 }
@@ -219,6 +255,6 @@ mod tests {
         assert_eq!([7, 8, 7, 9].map(&mut side_of), [Some(Side::Access), None, Some(Side::Access), None]);
         assert_eq!((world.turned_away, world.devices().len()), (2, 1));
         let (_, trace) = judge.judge(&frame([10, 45, 0, 7]), Side::Access, 1).expect("memory");
-        assert_eq!(world.number_at(trace.entry, &judge), Some(0));
+        assert_eq!(world.number_at(trace.entry), Some(0));
     }
 }

@@ -154,6 +154,35 @@ fn a_packet_to_a_device_came_in_on_the_network_side() {
     assert_eq!(said.all("device")[4], "null");
 }
 
+/// The same node, but strangers have a limit.
+pub fn limiting_strangers() -> String {
+    let section = "[node.strangers]\nplaces = 4\nlimit = 2\nnew_per_second = 3\n\n[node.alarm]";
+    let text = CONFIGURATION.replace("SUBSCRIBER", "").replace("[node.alarm]", section);
+    text.replace("name = \"pgw-1\"", "name = \"pgw-1\"\nunknown_devices = \"limit\"")
+}
+
+#[test]
+fn strangers_have_a_limit_each_where_the_configuration_gives_them_one() {
+    let (one, other) = (udp(STRANGER, HOST), udp("10.45.0.98", HOST));
+    let mut packets = accesses(&[one.clone(), one.clone(), one, other, udp(METER, HOST)]);
+    packets.push((at_ms(4010), udp(SERVER, STRANGER)));
+    packets.push((at_ms(4020), udp(SERVER, "10.45.0.97")));
+    let said = inspected(&limiting_strangers(), &packets);
+    let reasons = [
+        "admitted",
+        "admitted",
+        "limit-exceeded",
+        "admitted",
+        "admitted",
+        "limit-exceeded",
+        "unsolicited-dropped",
+    ];
+    assert_eq!(said.all("reason"), reasons);
+    let devices = ["null", "null", "null", "null", "device-1", "null", "null"];
+    assert_eq!(said.all("device"), devices, "a stranger is nobody's device");
+    assert_eq!(said.all("direction")[4..], ["uplink", "downlink", "downlink"]);
+}
+
 #[test]
 fn identifiers_are_shown_only_when_asked_for() {
     let configuration = CONFIGURATION.replace("SUBSCRIBER", "");

@@ -132,6 +132,22 @@ fn they_say_the_same_of_a_configured_node() {
 
 #[test]
 #[ignore = "needs root and the BPF program: run `cargo xtask test`"]
+fn they_say_the_same_of_strangers_with_a_limit() {
+    if !may_run("they_say_the_same_of_strangers_with_a_limit") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("weir.toml");
+    std::fs::write(&config, configured::limiting_strangers()).expect("a file");
+    let reasons = agree(&["--config", path(&config)], &Dice(2).packets(4000)).all("reason");
+    for reason in ["limit-exceeded", "strangers-full", "admitted", "throttled"] {
+        assert!(reasons.iter().any(|found| found == reason), "no packet was {reason}");
+    }
+    assert!(!reasons.iter().any(|found| found == "unknown-passed"), "every stranger is judged");
+}
+
+#[test]
+#[ignore = "needs root and the BPF program: run `cargo xtask test`"]
 fn a_capture_that_is_cut_short_is_replayed_as_far_as_it_goes() {
     if !may_run("a_capture_that_is_cut_short_is_replayed_as_far_as_it_goes") {
         return;

@@ -4,8 +4,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use weir_service_control::{DeviceId, Input};
+use weir_socket::Refused;
 
-use super::{Admin, Refused};
+use super::Admin;
 use crate::api;
 
 pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Vec<api::Alarm>>, Refused> {

@@ -5,8 +5,9 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 use weir_service_control::DeviceId;
+use weir_socket::Refused;
 
-use super::{Admin, Refused};
+use super::Admin;
 use crate::api;
 
 /// Decisions shown when no number is asked for.

@@ -3,9 +3,10 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use weir_service_control::DeviceId;
+use weir_socket::Refused;
 
+use super::Admin;
 use super::decisions::latest;
-use super::{Admin, Refused};
 use crate::api;
 
 /// Decisions shown with a device.
@@ -26,7 +27,7 @@ pub(super) async fn show(
     let (state, alarms) = admin
         .brain
         .ask(move |control| {
-            let alarms = control.alarms().filter(|alarm| alarm.device == asked);
+            let alarms = control.alarms_of(&asked).into_iter();
             (control.device(&asked), alarms.map(Into::into).collect::<Vec<api::Alarm>>())
         })
         .await?;

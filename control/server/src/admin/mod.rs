@@ -12,8 +12,10 @@
 //! | `policies`, `policies/{id}` | GET; GET, PUT, DELETE (`?detach=true` takes it from its subscribers) |
 //! | `alarms`, `alarms/{device}/cancel` | GET; POST |
 //! | `decisions?device=&limit=` | GET |
+//! | `audit?node=&limit=` | GET |
 
 mod alarms;
+mod audit;
 mod decisions;
 mod devices;
 mod policies;
@@ -29,13 +31,13 @@ use tokio::net::UnixListener;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use weir_service_control::{self as sc, DeviceId, Input};
+use weir_socket::Refused;
 use weir_store::Store;
 
 use crate::Error;
 use crate::api::{Invalid, Node, check_one_history};
 use crate::brain::BrainHandle;
 use crate::directory::Directory;
-use refused::Refused;
 
 /// The largest body: a policy is a few hundred bytes.
 const MAX_BODY: usize = 64 << 10;
@@ -76,7 +78,8 @@ fn routes(admin: Admin) -> Router {
         .route("/policies/{id}", get(policies::show).put(policies::set).delete(policies::delete))
         .route("/alarms", get(alarms::list))
         .route("/alarms/{device}/cancel", post(alarms::cancel))
-        .route("/decisions", get(decisions::list));
+        .route("/decisions", get(decisions::list))
+        .route("/audit", get(audit::list));
     Router::new()
         .nest("/v1", v1)
         .fallback(|| async { Refused::not_found("no such path; the API is under /v1") })
@@ -96,7 +99,8 @@ impl Admin {
         work: impl FnOnce(&Store) -> Result<T, weir_store::Error> + Send + 'static,
     ) -> Result<T, Refused> {
         let store = self.store.clone();
-        Ok(tokio::task::spawn_blocking(move || work(&store)).await??)
+        let done = tokio::task::spawn_blocking(move || work(&store)).await?;
+        done.map_err(|error| refused::store_failed(&error))
     }
 
     /// Checks whether the entries of all nodes seen so far can judge these policies of one device.

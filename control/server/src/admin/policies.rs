@@ -10,10 +10,10 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use weir_service_control::{self as sc, DeviceId, PolicyId};
+use weir_socket::{Refused, read};
 use weir_store::Store;
 
-use super::refused::read;
-use super::{Admin, Refused};
+use super::{Admin, refused};
 use crate::api::{self, check_device_policies};
 
 /// What a deletion may do.
@@ -52,7 +52,7 @@ pub(super) async fn set(
             shape.id, id.0
         )));
     }
-    let policy = shape.check().map_err(|invalid| Refused::invalid(&format!("policy {}", id.0), &invalid))?;
+    let policy = shape.check().map_err(|invalid| refused::invalid(&format!("policy {}", id.0), &invalid))?;
     let _changing = admin.changing.lock().await;
     let shown = api::Policy::from(&policy);
     let (existed, devices) = replace(&admin, policy).await?;
@@ -78,7 +78,7 @@ async fn replace(admin: &Admin, policy: sc::Policy) -> Result<(bool, Vec<DeviceI
         store.put_policy(&policy)?;
         Ok(Ok((existed, devices)))
     });
-    outcome.await?.map_err(|invalid| Refused::invalid("a subscriber that has this policy", &invalid))
+    outcome.await?.map_err(|invalid| refused::invalid("a subscriber that has this policy", &invalid))
 }
 
 pub(super) async fn delete(

@@ -1,87 +1,26 @@
-//! Answers that say no, all in one shape.
+//! Answers of the admin API that say no, beside those that every socket gives.
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use serde::de::DeserializeOwned;
+use weir_socket::Refused;
 
-use crate::api::{Invalid, Problem};
+use axum::http::StatusCode;
+
+use crate::api::Invalid;
 use crate::brain::Gone;
 
-/// A status and the problem that is its body.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    status: StatusCode,
-    problem: Problem,
+/// Everything that is wrong with a value, in one sentence each.
+pub(crate) fn invalid(what: &str, invalid: &[Invalid]) -> Refused {
+    let reasons: Vec<String> = invalid.iter().map(|invalid| format!("{what}: {invalid}")).collect();
+    Refused::unprocessable(reasons.join("; "))
 }
 
-impl Refused {
-    fn new(status: StatusCode, title: &str, detail: impl Into<String>) -> Self {
-        Self { status, problem: Problem { title: title.to_owned(), detail: detail.into() } }
-    }
-
-    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not found", detail)
-    }
-
-    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, "in the way", detail)
-    }
-
-    pub(crate) fn unprocessable(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not acceptable as it is", detail)
-    }
-
-    /// Everything that is wrong with a value, in one sentence each.
-    pub(crate) fn invalid(what: &str, invalid: &[Invalid]) -> Self {
-        let reasons: Vec<String> = invalid.iter().map(|invalid| format!("{what}: {invalid}")).collect();
-        Self::unprocessable(reasons.join("; "))
-    }
-
-    pub(crate) fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed", "this path answers other methods")
-    }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.problem)).into_response();
-        let problem = header::HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(header::CONTENT_TYPE, problem);
-        response
-    }
+/// The store failed, or refuses.
+pub(crate) fn store_failed(error: &weir_store::Error) -> Refused {
+    tracing::error!(%error, "the store failed the admin API");
+    Refused::new(StatusCode::INTERNAL_SERVER_ERROR, "the store failed", error.to_string())
 }
 
 impl From<Gone> for Refused {
     fn from(gone: Gone) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not now", gone.to_string())
     }
-}
-
-impl From<weir_store::Error> for Refused {
-    fn from(error: weir_store::Error) -> Self {
-        tracing::error!(%error, "the store failed the admin API");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the store failed", error.to_string())
-    }
-}
-
-impl From<tokio::task::JoinError> for Refused {
-    fn from(error: tokio::task::JoinError) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error", error.to_string())
-    }
-}
-
-/// Reads a JSON body of which every field must be known.
-pub(crate) fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Refused> {
-    let body = body
-        .map_err(|rejection| Refused::new(rejection.status(), "body not readable", rejection.body_text()))?;
-    serde_json::from_slice(&body).map_err(|error| {
-        if error.is_data() {
-            Refused::unprocessable(error.to_string())
-        } else {
-            Refused::new(StatusCode::BAD_REQUEST, "not JSON", error.to_string())
-        }
-    })
 }

@@ -6,10 +6,10 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use weir_service_control::{DeviceId, PolicyId};
+use weir_socket::{Refused, read};
 use weir_store::Store;
 
-use super::refused::read;
-use super::{Admin, Refused};
+use super::{Admin, refused};
 use crate::api::{self, check_device_id};
 
 pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Vec<api::Subscriber>>, Refused> {
@@ -33,7 +33,7 @@ pub(super) async fn set(
 ) -> Result<(StatusCode, Json<api::Subscriber>), Refused> {
     let invalid = check_device_id("device", &device);
     if !invalid.is_empty() {
-        return Err(Refused::invalid("subscriber", &invalid));
+        return Err(refused::invalid("subscriber", &invalid));
     }
     let subscriber: api::Subscriber = read(body)?;
     if subscriber.device.0 != device {
@@ -46,7 +46,7 @@ pub(super) async fn set(
     let held: Vec<_> = subscriber.policies.iter().filter_map(|id| find(*id)).collect();
     invalid.extend(admin.check_histories(&held));
     if !invalid.is_empty() {
-        return Err(Refused::invalid("subscriber", &invalid));
+        return Err(refused::invalid("subscriber", &invalid));
     }
     let kept: weir_store::Subscriber = subscriber.clone().into();
     let existed = admin

@@ -1,13 +1,17 @@
-//! A policy as people write it, and its way to and from the one that service control judges by (R-D2, R-D3).
+//! A policy as people write it, and its checks (R-D2, R-D3). Its words and service control's are matched in
+//! `policy_words`.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weir_service_control as sc;
 
-use super::{Invalid, check_limit, check_protocols, duration};
+use super::{
+    EXACT_PERMITTED, Invalid, MAX_REQUESTS_PERMITTED, Rate, check_limit, check_protocols, duration,
+    limits::takes_request_room,
+};
 
-/// A policy: one rule (`access_limit` or `forbidden_protocols`) and what a violation leads to.
+/// A policy: one rule (`access_limit`, `forbidden_protocols` or `rate`) and what a violation leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
@@ -25,8 +29,38 @@ pub struct Policy {
     /// The rule: by which protocols not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forbidden_protocols: Option<Vec<String>>,
+    /// The rule: how fast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// What an access limit counts.
+    #[serde(default, skip_serializing_if = "Counted::is_admitted")]
+    pub counts: Counted,
+    /// Evaluated and counted, never enforced (R-X5).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shadow: bool,
     /// What a violation leads to.
     pub action: Action,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// What an access limit counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counted {
+    /// Accesses that were let through.
+    #[default]
+    Admitted,
+    /// Attempts, let through or not.
+    Requests,
+}
+
+impl Counted {
+    fn is_admitted(&self) -> bool {
+        *self == Self::Admitted
+    }
 }
 
 /// Where a policy's accesses are summed.
@@ -125,137 +159,105 @@ impl Policy {
             invalid.push(Invalid::new("id", "is 0; identifiers begin at 1"));
         }
         let rule = self.check_rule(&mut invalid);
-        if let Action::Throttle(throttle) = self.action {
+        self.check_action(&mut invalid);
+        let checked = rule.map(|rule| sc::Policy {
+            id: sc::PolicyId(self.id),
+            kinds: self.kinds.iter().map(|kind| (*kind).into()).collect(),
+            // Nobody adds rates up.
+            scope: if self.rate.is_some() { sc::Scope::Node } else { self.scope.into() },
+            rule,
+            action: self.action.into(),
+            counts: self.counts.into(),
+            shadow: self.shadow,
+        });
+        if let Some(checked) = &checked {
+            self.check_counts(checked, &mut invalid);
+        }
+        checked.filter(|_| invalid.is_empty()).ok_or(invalid)
+    }
+
+    fn check_rule(&self, invalid: &mut Vec<Invalid>) -> Option<sc::Rule> {
+        let rules = [
+            ("access_limit", self.access_limit.is_some()),
+            ("forbidden_protocols", self.forbidden_protocols.is_some()),
+            ("rate", self.rate.is_some()),
+        ];
+        let mut written = rules.into_iter().filter(|(_, written)| *written).map(|(name, _)| name);
+        if let (Some(first), Some(second)) = (written.next(), written.next()) {
+            let reason = format!("and {first} are two rules; make two policies of them");
+            invalid.push(Invalid::new(second, reason));
+            return None;
+        }
+        if let Some(limit) = &self.access_limit {
+            return Some(sc::Rule::AccessLimit(check_access_limit(limit, invalid)));
+        }
+        if let Some(protocols) = &self.forbidden_protocols {
+            invalid.extend(check_protocols("forbidden_protocols", protocols));
+            return Some(sc::Rule::ForbiddenProtocols(protocols.clone()));
+        }
+        let Some(rate) = self.rate else {
+            let reason = "is missing; a policy needs this rule, forbidden_protocols or rate";
+            invalid.push(Invalid::new("access_limit", reason));
+            return None;
+        };
+        invalid.extend(rate.check("rate"));
+        if !self.kinds.is_empty() {
+            invalid.push(Invalid::new(
+                "kinds",
+                "are of accesses; a rate counts bytes or packets: remove the key",
+            ));
+        }
+        Some(sc::Rule::Rate(rate.into()))
+    }
+
+    fn check_action(&self, invalid: &mut Vec<Invalid>) {
+        if self.rate.is_some() && !matches!(self.action, Action::None | Action::Reject) {
+            let reason = "is not for a rate, beyond which packets are dropped; write \"reject\" or \"none\"";
+            invalid.push(Invalid::new("action", reason));
+        } else if let Action::Throttle(throttle) = self.action {
             if self.access_limit.is_none() {
                 invalid.push(Invalid::new("action", "throttles, which needs an access_limit to replace"));
             }
             invalid.extend(check_limit("action.throttle", throttle.limit, throttle.window));
         }
-        match rule {
-            Some(rule) if invalid.is_empty() => Ok(sc::Policy {
-                id: sc::PolicyId(self.id),
-                rule,
-                kinds: self.kinds.iter().map(|kind| (*kind).into()).collect(),
-                scope: self.scope.into(),
-                action: self.action.into(),
-            }),
-            _ => Err(invalid),
-        }
     }
 
-    fn check_rule(&self, invalid: &mut Vec<Invalid>) -> Option<sc::Rule> {
-        match (&self.access_limit, &self.forbidden_protocols) {
-            (Some(limit), None) => {
-                if limit.limit == 0 && limit.comparison == Comparison::GreaterOrEqual {
-                    let reason =
-                        "is 0, and every count is greater or equal; compare \"greater\" to permit none";
-                    invalid.push(Invalid::new("access_limit.limit", reason));
-                }
-                invalid.extend(check_limit("access_limit", limit.permitted(), limit.window));
-                let (permitted, window) = (limit.permitted(), limit.window);
-                Some(sc::Rule::AccessLimit(sc::AccessLimit { permitted, window }))
-            }
-            (None, Some(protocols)) => {
-                invalid.extend(check_protocols("forbidden_protocols", protocols));
-                Some(sc::Rule::ForbiddenProtocols(protocols.clone()))
-            }
-            (Some(_), Some(_)) => {
-                let reason = "and access_limit are two rules; make two policies of them";
-                invalid.push(Invalid::new("forbidden_protocols", reason));
-                None
-            }
-            (None, None) => {
-                let reason = "is missing; a policy needs this rule or forbidden_protocols";
-                invalid.push(Invalid::new("access_limit", reason));
-                None
-            }
+    /// Requests are counted where their times are kept, and reports to service control carry admissions only.
+    fn check_counts(&self, checked: &sc::Policy, invalid: &mut Vec<Invalid>) {
+        if self.counts == Counted::Admitted {
+            return;
         }
-    }
-}
-
-/// A comparison "greater or equal N" comes back as "greater N − 1", which permits the same.
-impl From<&sc::Policy> for Policy {
-    fn from(policy: &sc::Policy) -> Self {
-        let (access_limit, forbidden_protocols) = match &policy.rule {
-            sc::Rule::AccessLimit(limit) => {
-                let (limit, window) = (limit.permitted, limit.window);
-                (Some(Limit { limit, window, comparison: Comparison::Greater }), None)
-            }
-            sc::Rule::ForbiddenProtocols(protocols) => (None, Some(protocols.clone())),
+        let mut refuse = |key: &str, reason: String| invalid.push(Invalid::new(key, reason));
+        let sc::Rule::AccessLimit(limit) = checked.rule else {
+            refuse("counts", "is for an access_limit; remove the key".to_owned());
+            return;
         };
-        Self {
-            id: policy.id.0,
-            scope: policy.scope.into(),
-            kinds: policy.kinds.iter().map(|kind| (*kind).into()).collect(),
-            access_limit,
-            forbidden_protocols,
-            action: policy.action.into(),
+        if self.scope != Scope::Node {
+            let reason = "is \"requests\", which only each node knows: nodes report the times of admissions; write \
+                          scope = \"node\"";
+            refuse("counts", reason.to_owned());
+        }
+        if limit.permitted > MAX_REQUESTS_PERMITTED {
+            let permitted = limit.permitted;
+            let reason = format!(
+                "permits {permitted} requests in a window; an entry can count at most {MAX_REQUESTS_PERMITTED}"
+            );
+            refuse("access_limit.limit", reason);
+        } else if takes_request_room(checked).is_some() {
+            let reason = format!(
+                "is above {EXACT_PERMITTED}, which takes the room that an entry has for requests; throttle to less, \
+                 or count admitted accesses"
+            );
+            refuse("action.throttle.limit", reason);
         }
     }
 }
 
-impl From<Scope> for sc::Scope {
-    fn from(scope: Scope) -> Self {
-        match scope {
-            Scope::Network => Self::Network,
-            Scope::Node => Self::Node,
-        }
+fn check_access_limit(limit: &Limit, invalid: &mut Vec<Invalid>) -> sc::AccessLimit {
+    if limit.limit == 0 && limit.comparison == Comparison::GreaterOrEqual {
+        let reason = "is 0, and every count is greater or equal; compare \"greater\" to permit none";
+        invalid.push(Invalid::new("access_limit.limit", reason));
     }
-}
-
-impl From<sc::Scope> for Scope {
-    fn from(scope: sc::Scope) -> Self {
-        match scope {
-            sc::Scope::Network => Self::Network,
-            sc::Scope::Node => Self::Node,
-        }
-    }
-}
-
-impl From<Kind> for sc::AccessKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Packet => Self::Packet,
-            Kind::Trigger => Self::Trigger,
-            Kind::Signalling => Self::Signalling,
-        }
-    }
-}
-
-impl From<sc::AccessKind> for Kind {
-    fn from(kind: sc::AccessKind) -> Self {
-        match kind {
-            sc::AccessKind::Packet => Self::Packet,
-            sc::AccessKind::Trigger => Self::Trigger,
-            sc::AccessKind::Signalling => Self::Signalling,
-        }
-    }
-}
-
-impl From<Action> for sc::Action {
-    fn from(action: Action) -> Self {
-        match action {
-            Action::None => Self::None,
-            Action::Throttle(throttle) => {
-                Self::Throttle(sc::AccessLimit { permitted: throttle.limit, window: throttle.window })
-            }
-            Action::Reject => Self::Reject,
-            Action::WithholdResources => Self::WithholdResources,
-            Action::Release => Self::Release,
-        }
-    }
-}
-
-impl From<sc::Action> for Action {
-    fn from(action: sc::Action) -> Self {
-        match action {
-            sc::Action::None => Self::None,
-            sc::Action::Throttle(limit) => {
-                Self::Throttle(Throttle { limit: limit.permitted, window: limit.window })
-            }
-            sc::Action::Reject => Self::Reject,
-            sc::Action::WithholdResources => Self::WithholdResources,
-            sc::Action::Release => Self::Release,
-        }
-    }
+    invalid.extend(check_limit("access_limit", limit.permitted(), limit.window));
+    sc::AccessLimit { permitted: limit.permitted(), window: limit.window }
 }

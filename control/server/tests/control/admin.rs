@@ -56,7 +56,7 @@ async fn policies_that_an_entry_cannot_hold_are_refused() {
     let control = world.start();
     let limit = |limit: u32, window: &str| json!({"limit": limit, "window": window});
     for (policy, why) in [
-        (json!({"id": 3, "access_limit": limit(15, "1m"), "action": "reject"}), "at most 14"),
+        (json!({"id": 3, "access_limit": limit(1024, "1m"), "action": "reject"}), "at most 1023"),
         (json!({"id": 3, "access_limit": limit(3, "25h"), "action": "reject"}), "24h"),
         (json!({"id": 3, "access_limit": limit(3, "0s"), "action": "reject"}), "1ms"),
         (json!({"id": 3, "access_limit": limit(3, "1 minute"), "action": "reject"}), "duration"),

@@ -106,7 +106,7 @@ impl Agent {
             match self.hear().await {
                 to_node::Message::Received(received) => break received,
                 to_node::Message::Update(update) => self.early.push_back(update),
-                to_node::Message::Welcome(_) => panic!("a second Welcome"),
+                other => panic!("nothing else was due, not {other:?}"),
             }
         };
         assert_eq!(received.id, alarm.id);

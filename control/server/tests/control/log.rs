@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::{Mutex, Once};
 
+use weir_proto::v1::{AuditLine, AuditLines, from_node, to_node};
+
 use crate::agent::Agent;
 use crate::world::{IMSI1, IMSI2, World};
 
@@ -38,6 +40,9 @@ async fn the_log_explains_decisions_and_names_no_device() {
     agent.alarm(&agent.count_alarm(IMSI1, 1)).await;
     let update = agent.update().await;
     agent.answer(&update, &format!("no room for {IMSI1}")).await;
+    let exempted = AuditLine { sequence: 1, device: IMSI1.to_owned(), ..AuditLine::default() };
+    agent.say(from_node::Message::Audit(AuditLines { lines: vec![exempted] })).await;
+    assert!(matches!(agent.hear().await, to_node::Message::AuditReceived(_)));
     agent.alarm(&agent.esp_alarm(IMSI2, 2)).await;
     let refused = agent.update().await;
     control.stop().await.unwrap();

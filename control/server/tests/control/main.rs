@@ -3,8 +3,10 @@
 mod admin;
 mod agent;
 mod alarms;
+mod audit;
 mod log;
 mod nodes;
 mod observe;
+mod policies;
 mod restart;
 mod world;

@@ -64,7 +64,7 @@ async fn a_metrics_address_outside_the_machine_is_refused() {
 #[tokio::test]
 async fn seeds_that_an_entry_cannot_hold_are_refused_by_name() {
     let mut world = World::new();
-    world.config.policies[0].access_limit.as_mut().unwrap().limit = 15;
+    world.config.policies[0].access_limit.as_mut().unwrap().limit = 1024;
     let error = Server::bind(world.config.clone()).await.err().unwrap().to_string();
     assert!(error.contains("policy 1") && error.contains("access_limit.limit"), "{error}");
 

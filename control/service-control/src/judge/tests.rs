@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{AccessLimit, Direction, Rate};
 
 const NOW: i64 = 1_000_000;
 const HERE: NodeIndex = NodeIndex(0);
@@ -15,7 +16,7 @@ fn limit(permitted: u32, seconds: u64) -> AccessLimit {
 }
 
 fn policy(id: u32, rule: Rule, action: Action) -> Policy {
-    Policy { id: PolicyId(id), rule, kinds: vec![], scope: Scope::Network, action }
+    Policy::new(id, rule, action)
 }
 
 fn at_most(id: u32, permitted: u32, action: Action) -> Policy {
@@ -182,6 +183,51 @@ fn network_scope_counts_all_nodes_and_node_scope_only_its_own() {
 fn a_policy_that_does_not_count_the_held_kind_has_no_say() {
     let policy = Policy { kinds: vec![AccessKind::Trigger], ..at_most(1, 3, Action::Reject) };
     assert_eq!(verdict(&[policy], &count_alarm(), &THREE_HERE).fate, AlarmFate::Cancel);
+}
+
+#[test]
+fn a_policy_in_shadow_decides_nothing_and_says_what_it_would_have_done() {
+    let shadow = |policy| Policy { shadow: true, ..policy };
+    let watched = [
+        shadow(at_most(1, 2, Action::Reject)),
+        at_most(2, 9, Action::Reject),
+        shadow(at_most(3, 3, Action::Throttle(limit(5, 60)))),
+        shadow(at_most(4, 9, Action::Release)),
+        shadow(at_most(5, 0, Action::None)),
+    ];
+    let counted = verdict(&watched, &count_alarm(), &THREE_HERE);
+    assert_eq!((counted.fate, counted.status), (AlarmFate::Cancel, Status::default()));
+    assert_eq!(counted.throttles, []);
+    assert_eq!(
+        counted.explanation,
+        "Cancelled: policy 2 permits 9 accesses in 60 s, and the count is 4. In shadow: policy 1 permits 2 accesses \
+         in 60 s, and the count is 4; it would reject; policy 3 permits 3 accesses in 60 s, and the count is 4; it \
+         would throttle to 5 in 60 s, of which the count is 4."
+    );
+    let forbidding = [shadow(no_esp(2, Action::Release))];
+    let protocol = verdict(&forbidding, &esp_alarm(), &[]);
+    assert_eq!((protocol.fate, protocol.release_session), (AlarmFate::Cancel, false));
+    let text =
+        "Cancelled: no policy forbids esp. In shadow: policy 2 forbids esp; it would release the session.";
+    assert_eq!(protocol.explanation, text);
+    assert!(!forbids(&forbidding, "esp"));
+}
+
+#[test]
+fn rates_and_counts_of_requests_are_left_to_the_nodes() {
+    let rate = Rate {
+        bytes_per_second: Some(1),
+        packets_per_second: None,
+        burst: Duration::from_millis(10),
+        direction: Direction::Both,
+    };
+    let requests =
+        Policy { counts: crate::Counted::Requests, scope: Scope::Node, ..at_most(2, 0, Action::Reject) };
+    let policies = [policy(1, Rule::Rate(rate), Action::Reject), requests];
+    for condition in [count_alarm(), esp_alarm()] {
+        let verdict = verdict(&policies, &condition, &THREE_HERE);
+        assert_eq!((verdict.fate, verdict.status), (AlarmFate::Cancel, Status::default()));
+    }
 }
 
 #[test]

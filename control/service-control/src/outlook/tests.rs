@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::Rule;
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
 const A: NodeIndex = NodeIndex(0);
@@ -14,7 +15,7 @@ fn limit(permitted: u32, seconds: u64) -> AccessLimit {
 
 fn at_most(permitted: u32, action: Action) -> Policy {
     let rule = Rule::AccessLimit(limit(permitted, 60));
-    Policy { id: PolicyId(1), rule, kinds: vec![], scope: Scope::Network, action }
+    Policy::new(1, rule, action)
 }
 
 fn ago(seconds: i64) -> UnixMillis {
@@ -91,9 +92,11 @@ fn a_refused_attempt_beyond_the_rule_begins_the_throttle_everywhere() {
 }
 
 #[test]
-fn policies_of_node_scope_or_without_action_are_not_the_networks_concern() {
+fn policies_of_node_scope_in_shadow_or_without_action_are_not_the_networks_concern() {
     let full = [(3, A), (2, A), (1, A)];
-    for policy in [Policy { scope: Scope::Node, ..at_most(2, Action::Reject) }, at_most(2, Action::None)] {
+    let of_node = Policy { scope: Scope::Node, ..at_most(2, Action::Reject) };
+    let watched = Policy { shadow: true, ..at_most(2, Action::Release) };
+    for policy in [of_node, watched, at_most(2, Action::None)] {
         assert!(!concerns_network(std::slice::from_ref(&policy)));
         assert_eq!(look(&policy, &full, &[], true), Outlook::default());
     }

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use weir_service_control::{
     AccessKind, AccessLimit, Action, Alarm, AlarmFate, AlarmId, CacheUpdate, Condition, Config, Decision,
-    DeviceCounts, DeviceId, Input, NodeName, Output, Policy, PolicyId, Rule, Scope, ServiceControl,
-    Subscription, UnixMillis,
+    DeviceCounts, DeviceId, Input, NodeName, Output, Policy, Rule, ServiceControl, Subscription, UnixMillis,
 };
 
 pub const START: i64 = 1_000_000_000;
@@ -20,7 +19,7 @@ pub struct Network {
     /// Outputs not looked at yet.
     pub said: Vec<Output>,
     /// What each node's agent would report.
-    counts: BTreeMap<String, DeviceCounts>,
+    pub counts: BTreeMap<String, DeviceCounts>,
     sequence: u64,
 }
 
@@ -51,12 +50,12 @@ pub fn limit(permitted: u32, seconds: u64) -> AccessLimit {
 /// At most so many accesses a minute over all nodes.
 pub fn at_most(id: u32, permitted: u32, action: Action) -> Policy {
     let rule = Rule::AccessLimit(limit(permitted, 60));
-    Policy { id: PolicyId(id), rule, kinds: vec![], scope: Scope::Network, action }
+    Policy::new(id, rule, action)
 }
 
 pub fn no_esp(id: u32, action: Action) -> Policy {
     let rule = Rule::ForbiddenProtocols(vec!["esp".into()]);
-    Policy { id: PolicyId(id), rule, kinds: vec![], scope: Scope::Network, action }
+    Policy::new(id, rule, action)
 }
 
 /// Policies 1 and 2 of worked example R-D17.

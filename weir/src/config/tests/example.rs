@@ -18,7 +18,7 @@ pub fn read_example() -> Configuration {
 fn the_example_is_sound() {
     let example = read_example();
     assert!(example.control.is_some() && example.node.is_some());
-    assert_eq!((example.bindings.len(), example.subscribers.len(), example.policies.len()), (1, 1, 2));
+    assert_eq!((example.bindings.len(), example.subscribers.len(), example.policies.len()), (1, 1, 4));
 }
 
 #[test]
@@ -49,11 +49,18 @@ fn collect_keys(key: &str, value: &toml::Value, keys: &mut BTreeSet<String>) {
 fn the_example_in_words_is_what_its_comments_say() {
     let words = Summary(&read_example()).to_string();
     for line in [
-        "entries: 132096 of 192 bytes, 25 MiB in all: 65536 for 10.45.0.0/16, 65536 for 2001:db8:45::/48 (one \
-         for each /64), and 1024 for devices outside the pools",
+        "entries: 197632 of 192 bytes, 37 MiB in all: 65536 for 10.45.0.0/16, 65536 for 2001:db8:45::/48 (one \
+         for each /64), 1024 for devices outside the pools, and 65536 for strangers",
+        "strangers: 5 accesses in 1m each, 65536 at once, 1000 new ones a second on each interface; one without a \
+         place is dropped",
         "alarm: more than 3 requests in 1m, or esp, or ah; of devices without a cached policy, with the cache check",
+        "refused packets are dropped in silence",
+        "the program goes on without its agent, pinned in /sys/fs/bpf/weir/pgw-1; the last-known-good cache is in \
+         /var/lib/weir/pgw-1.journal",
         "policy 1: above 3 accesses in 1m, throttle to 5 in 1m (network, counts packet+trigger)",
         "policy 2: upon esp, reject (node)",
+        "policy 3: above 125000 bytes/s or 100 packets/s both ways, in bursts of 100ms, reject (each node)",
+        "policy 4: above 10 requests in 10m, reject, in shadow (node, counts every kind)",
     ] {
         assert!(words.lines().any(|found| found == line), "{line:?} is not in\n{words}");
     }

@@ -4,9 +4,11 @@
 
 mod devices;
 mod example;
+mod measures;
 mod mutations;
 mod policies;
 mod sections;
+mod strangers;
 mod syntax;
 
 use super::{Configuration, read};

@@ -34,24 +34,24 @@ fn a_policy_id_of_zero_is_refused() {
 fn a_limit_that_an_entry_cannot_hold_is_refused() {
     refused(
         LIMIT,
-        "access_limit = { limit = »15, window = \"1h\" }",
+        "access_limit = { limit = »1024, window = \"24h\" }",
         "policy.access_limit.limit",
-        "permits 15 accesses in a window; an entry can hold at most 14",
+        "permits 1024 accesses in a window; an entry can count at most 1023",
     );
-    accepted(LIMIT, "access_limit = { limit = 14, window = \"1h\" }");
+    accepted(LIMIT, "access_limit = { limit = 1023, window = \"24h\" }");
 }
 
 #[test]
 fn greater_or_equal_permits_one_access_less() {
-    let policy = "access_limit = { limit = 15, window = \"1h\", comparison = \"greater-or-equal\" }";
+    let policy = "access_limit = { limit = 1024, window = \"24h\", comparison = \"greater-or-equal\" }";
     accepted(LIMIT, policy);
     refused(
         LIMIT,
-        "access_limit = { limit = »16, window = \"1h\", comparison = \"greater-or-equal\" }",
+        "access_limit = { limit = »1025, window = \"24h\", comparison = \"greater-or-equal\" }",
         "policy.access_limit.limit",
-        "permits 15 accesses in a window; an entry can hold at most 14",
+        "permits 1024 accesses in a window; an entry can count at most 1023",
     );
-    let found = faults_of(&changed(LIMIT, &policy.replace("15", "0")));
+    let found = faults_of(&changed(LIMIT, &policy.replace("1024", "0")));
     assert!(found.len() == 1 && found[0].contains(": policy.access_limit.limit: is 0, "), "{found:?}");
 }
 
@@ -116,7 +116,7 @@ fn a_window_that_is_no_duration_is_refused() {
 
 #[test]
 fn a_policy_has_one_rule() {
-    let none = "is missing; a policy needs this rule or forbidden_protocols";
+    let none = "is missing; a policy needs this rule, forbidden_protocols or rate";
     refused(
         "[[policy]]\nid = 2\nforbidden_protocols = [\"esp\"]\n",
         "»[[policy]]\nid = 2\n",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::UnknownDevices;
 use super::*;
 
 #[test]
@@ -21,6 +22,7 @@ fn what_is_left_out_has_the_example_s_values() {
     expected.pools = node.pools.clone();
     expected.application_servers = Vec::new();
     expected.alarm = None;
+    expected.unknown_devices = UnknownDevices::Pass;
     assert_eq!(node, expected);
 }
 
@@ -119,9 +121,15 @@ fn a_session_age_below_the_inactivity_time_is_refused() {
 #[test]
 fn an_unknown_word_is_refused_with_the_known_ones() {
     let pass_or_drop = "\"reject\" is not known here; write one of \"pass\", \"drop\"";
-    for key in ["unknown_devices", "unparsable", "unsolicited"] {
+    for key in ["unparsable", "unsolicited"] {
         refused("# more", &format!("{key} = »\"reject\"\n#"), &format!("node.{key}"), pass_or_drop);
     }
+    refused(
+        "# more",
+        "unknown_devices = »\"reject\"\n#",
+        "node.unknown_devices",
+        "\"reject\" is not known here; write one of \"pass\", \"drop\", \"limit\"",
+    );
     refused(
         "# more",
         "xdp_mode = »\"offload\"\n#",
@@ -203,10 +211,11 @@ fn a_name_that_no_node_can_have_is_refused() {
 fn an_alarm_limit_that_an_entry_cannot_hold_is_refused() {
     refused(
         "[node.alarm]\nlimit = 3",
-        "[node.alarm]\nlimit = »15",
+        "[node.alarm]\nlimit = »1024",
         "node.alarm.limit",
-        "permits 15 accesses in a window; an entry can hold at most 14",
+        "permits 1024 accesses in a window; an entry can count at most 1023",
     );
+    accepted("[node.alarm]\nlimit = 3\nwindow = \"1m\"", "[node.alarm]\nlimit = 1023\nwindow = \"24h\"");
     accepted("inactivity = \"10s\"", "inactivity = \"4s\"");
 }
 
@@ -271,4 +280,49 @@ fn durations_are_kept_as_written() {
     let node = accepted("# more", "alarm_timeout = \"1500ms\"\n#").node.unwrap();
     assert_eq!(node.alarm_timeout, Duration::from_millis(1500));
     assert_eq!(node.inactivity, Duration::from_secs(10));
+}
+
+#[test]
+fn refused_packets_are_answered_only_if_the_file_says_so() {
+    assert_eq!(accepted("# more", "answers_per_second = 7\n#").node.unwrap().answers_per_second, None);
+    assert_eq!(accepted("# more", "answers = \"reject\"\n#").node.unwrap().answers_per_second, Some(100));
+    let both = "answers = \"reject\"\nanswers_per_second = 10000\n#";
+    assert_eq!(accepted("# more", both).node.unwrap().answers_per_second, Some(10_000));
+    refused(
+        "# more",
+        "answers = »\"drop\"\n#",
+        "node.answers",
+        "\"drop\" is not known here; write one of \"none\", \"reject\"",
+    );
+    for number in [0, 10_001] {
+        refused(
+            "# more",
+            &format!("answers_per_second = »{number}\n#"),
+            "node.answers_per_second",
+            &format!(
+                "{number} answers in a second cannot be chosen; write 1 to 10000; answers = \"none\" sends none"
+            ),
+        );
+    }
+}
+
+#[test]
+fn a_node_does_not_listen_where_control_does() {
+    refused(
+        "# more",
+        "local_socket = »\"/run/weir/stream.sock\"\n#",
+        "node.local_socket",
+        "this is also node.stream_socket, where control listens; give each its own path",
+    );
+    let node = accepted("# more", "local_socket = \"/run/weir/pgw-1.sock\"\n#").node.unwrap();
+    assert_eq!(node.local_socket.to_str(), Some("/run/weir/pgw-1.sock"));
+}
+
+#[test]
+fn a_node_watches_only_if_the_file_says_so() {
+    assert!(!accepted("# more", "#").node.unwrap().shadow);
+    let configuration = accepted("# more", "shadow = true\n#");
+    assert!(configuration.node_role().unwrap().shadow);
+    let words = super::super::Summary(&configuration).to_string();
+    assert!(words.contains("note: node.shadow"), "{words}");
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use weir_dataplane_common::abi::{Entry, PROFILES, Profile};
+use weir_dataplane_common::abi::{Entry, Ledger, PROFILES, Profile};
 use weir_dataplane_common::tick::TICK_NS;
 
 use super::Finding;
@@ -19,7 +19,7 @@ const HASHED_BYTES: u64 = 128;
 
 /// Bytes of kernel memory that a node of this size takes.
 fn bytes(room: Room) -> u64 {
-    let entries = u64::from(room.entries) * size_of::<Entry>() as u64;
+    let entries = u64::from(room.entries) * (size_of::<Entry>() + size_of::<Ledger>()) as u64;
     let profiles = u64::from(PROFILES) * size_of::<Profile>() as u64;
     entries + profiles + u64::from(room.unpooled) * HASHED_BYTES + RING_BYTES
 }

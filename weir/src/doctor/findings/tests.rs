@@ -173,9 +173,9 @@ fn a_clock_step_that_matters_beside_the_inactivity_time_is_a_warning() {
 
 #[test]
 fn entries_that_do_not_fit_into_memory_are_a_problem() {
-    // 65,536 entries of 192 bytes are 12 MiB; profiles, hash and ring are 3 more.
+    // 65,536 entries of 192 bytes are 12 MiB; profiles, hash and rings are a little more than 3.
     let available = |mib: u64| with(|facts| facts.available_memory = Some(mib << 20));
-    finds(&available(14), &node(), Problem, "memory", "need 15 MiB");
+    finds(&available(14), &node(), Problem, "memory", "need 16 MiB");
     finds(&available(16), &node(), Warning, "memory", "16 MiB are available");
     assert_eq!(bad(&available(32), &node()), []);
 }

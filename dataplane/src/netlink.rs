@@ -14,7 +14,7 @@ use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
 };
 
-/// The kernel answers at once; a kernel that does not answer must not hang the doctor.
+/// The kernel answers at once; a kernel that does not answer must not hang whoever asks.
 const PATIENCE: Duration = Duration::from_secs(2);
 const REQUEST: u16 = 1;
 const SEQUENCE: u32 = 1;

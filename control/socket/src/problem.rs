@@ -1,4 +1,4 @@
-//! How the admin API says no.
+//! How an operator's socket says no.
 
 use std::fmt;
 

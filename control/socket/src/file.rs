@@ -1,4 +1,4 @@
-//! Unix sockets that only owner and group may open, and that are gone when control is.
+//! Unix sockets that only owner and group may open, and that are gone when their server is.
 //!
 //! A socket file outlives a server that was killed. So a file on which nobody answers is replaced; one on
 //! which somebody does is left to its owner, and so is anything that is no socket.
@@ -17,7 +17,7 @@ const MODE: u32 = 0o660;
 
 /// The file of a bound socket; dropping it removes the file, unless another server has put its own there.
 #[derive(Debug)]
-pub(crate) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     identity: Identity,
 }
@@ -26,8 +26,11 @@ pub(crate) struct SocketFile {
 type Identity = (u64, u64, i64, i64);
 
 /// Binds a listener at `path`, making missing directories.
-pub(crate) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), Error> {
-    let failed = |source| Error::Socket { path: path.to_owned(), source };
+///
+/// # Errors
+/// Somebody listens there, something else stands there, or the system refuses.
+pub async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), Error> {
+    let failed = |source| Error::Listen { path: path.to_owned(), source };
     if let Some(directory) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed)?;
     }
@@ -40,7 +43,7 @@ pub(crate) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), Erro
 
 /// Removes the socket of a server that is no more.
 async fn make_way(path: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Socket { path: path.to_owned(), source };
+    let failed = |source| Error::Listen { path: path.to_owned(), source };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
@@ -48,13 +51,13 @@ async fn make_way(path: &Path) -> Result<(), Error> {
         Ok(_) => {}
     }
     match UnixStream::connect(path).await {
-        Ok(_) => Err(Error::SocketInUse(path.to_owned())),
+        Ok(_) => Err(Error::InUse(path.to_owned())),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
             tracing::info!(path = %path.display(), "replacing the socket of a server that is gone");
             fs::remove_file(path).map_err(failed)
         }
         // A full backlog also means that somebody listens.
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(Error::SocketInUse(path.to_owned())),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(Error::InUse(path.to_owned())),
         Err(error) => Err(failed(error)),
     }
 }
@@ -106,7 +109,7 @@ mod tests {
         let path = directory.path().join("a.sock");
         let _first = bind(&path).await.unwrap();
         let error = bind(&path).await.unwrap_err();
-        assert!(matches!(error, Error::SocketInUse(_)), "{error}");
+        assert!(matches!(error, Error::InUse(_)), "{error}");
         UnixStream::connect(&path).await.unwrap();
     }
 
