@@ -172,6 +172,18 @@ pub fn redate(
     change(entry, |old| set(old, STATUS_REJECT, rejected.is_some()));
 }
 
+/// Takes away a session and a retry interval that are over. A failed swap means that the device has just come back.
+fn end_old(entry: &Entry, now: Tick) {
+    let session = entry.session.load();
+    if session != 0 && !now.before(session as u32, LONGEST_AHEAD) {
+        entry.session.replace(session, 0);
+    }
+    let retry = entry.retry_until.load();
+    if retry != 0 && !now.before(retry, LONGEST_AHEAD) {
+        entry.retry_until.replace(retry, 0);
+    }
+}
+
 /// Keeps what is old from looking new when the clock wraps: the counts' instants and lapsed statuses. `profile` is
 /// the one that the entry names.
 ///
@@ -184,6 +196,7 @@ pub fn keep_old((entry, ledger): Pair<'_>, profile: &Profile, now: Tick) {
         ledger::forget_old(ledger, profile, now);
     }
     ledger.admissions.keep_old(now, THREE_DAYS);
+    end_old(entry, now);
     let rejected = ledger.rejected_until.load();
     if rejected != 0 && !now.before(rejected, LONGEST_AHEAD) {
         change(entry, |old| old.without(STATUS_REJECT));

@@ -19,6 +19,7 @@ mod model {
 
     mod alarms;
     mod break_glass;
+    mod epochs;
     mod examples;
     mod large_limits;
     mod limits;

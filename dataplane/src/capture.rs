@@ -155,13 +155,11 @@ impl Capturing {
         for link in live.links()? {
             let attached = link.attachment().map_err(|error| refused("asked about", &error))?.program;
             for side in [Side::Access, Side::Network] {
-                if attached != live.program_id(side)? {
-                    continue;
+                if attached == live.program_id(side)? {
+                    put(&self.gate.program_fd(side)?, &link)?;
+                    self.replaced.push((link, live.program_fd(side)?));
+                    break;
                 }
-                link.update(self.gate.program_fd(side)?.as_fd())
-                    .map_err(|error| refused("changed", &error))?;
-                self.replaced.push((link, live.program_fd(side)?));
-                break;
             }
         }
         Ok(())
@@ -169,13 +167,16 @@ impl Capturing {
 
     /// Tries all; tells of the first that was refused.
     fn put_back(&mut self) -> Result<(), Error> {
-        let put = |(link, live): (Object, ProgramFd)| match link.update(live.as_fd()) {
-            // The interface is gone, or was detached meanwhile.
-            Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => Ok(()),
-            other => other.map_err(|error| refused("changed back", &error)),
-        };
-        let outcomes: Vec<_> = self.replaced.drain(..).map(put).collect();
+        let outcomes: Vec<_> = self.replaced.drain(..).map(|(link, live)| put(&live, &link)).collect();
         outcomes.into_iter().collect()
+    }
+}
+
+/// Puts a program in the place of the one that is attached. An interface that has gone needs none.
+fn put(program: &ProgramFd, link: &Object) -> Result<(), Error> {
+    match link.update(program.as_fd()) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => Ok(()),
+        other => other.map_err(|error| refused("changed", &error)),
     }
 }
 

@@ -218,7 +218,8 @@ fn node_file(world: &World, settings: &Settings, node: usize) -> String {
     let mut file = format!(
         "[node]\nname = \"node-{node}\"\nstream_socket = \"{directory}/stream.sock\"\n\
          local_socket = \"{directory}/node-{node}.sock\"\nmetrics = \"127.0.0.1:{NODE_METRICS}\"\n\
-         access_interfaces = [\"access0\"]\nnetwork_interfaces = [\"network0\"]\npools = {pools:?}\nunpooled_devices = 16\n\
+         access_interfaces = [\"access0\"]\nnetwork_interfaces = [\"network0\"]\n\
+         pools = {pools:?}\nunpooled_devices = 16\n\
          application_servers = {servers:?}\ninactivity = \"{}ms\"\n\
          report_interval = \"50ms\"\nalarm_timeout = \"{}ms\"\non_outage = \"{}\"\n\
          pin = false\nstate_dir = \"{directory}/state-{node}\"\n{}\n\n\

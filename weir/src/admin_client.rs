@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::socket_client::{Party, SocketClient};
 pub use crate::socket_client::segment;
+use crate::socket_client::{Party, SocketClient};
 
 /// Where control's admin socket is unless configured.
 const DEFAULT_SOCKET: &str = "/run/weir/admin.sock";

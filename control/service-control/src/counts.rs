@@ -158,7 +158,6 @@ impl CountRow {
             self.last_rejection.clone_from(&other.last_rejection);
         }
     }
-
 }
 
 /// The reported times, except that an admission known before keeps the time it had: the last `new` are new, those

@@ -200,7 +200,8 @@ mod tests {
     #[test]
     fn a_device_is_found_where_it_was_put() {
         let mut register = Register::default();
-        let places: Vec<_> = (0..5000).map(|number| register.find_or_add(&id(number), number.into())).collect();
+        let places: Vec<_> =
+            (0..5000).map(|number| register.find_or_add(&id(number), number.into())).collect();
         for (number, place) in (0..).zip(places) {
             assert_eq!(register.find(&id(number)), Some(place));
             assert_eq!(register.find_or_add(&id(number), 7), place);

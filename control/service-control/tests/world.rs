@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use network::{START, config};
 use weir_service_control::{
     AccessKind, AccessLimit, Action, Alarm, AlarmFate, AlarmId, AlarmProgress, Condition, Counted,
-    DeviceCounts, DeviceId, Direction, Input, NodeName, Output, Policy, PolicyId, Rate, Rule, Scope,
-    ServiceControl, SubWindows, Subscription, UnixMillis,
+    DeviceCounts, DeviceId, DeviceSnapshot, Direction, Input, NodeName, Output, Policy, PolicyId, Rate, Rule,
+    Scope, ServiceControl, SubWindows, Subscription, UnixMillis,
 };
 
 fn any_limit() -> impl Strategy<Value = AccessLimit> {
@@ -186,6 +186,17 @@ impl Witness {
     }
 }
 
+/// Counted as things change, and counted over all devices.
+fn check_numbers(control: &ServiceControl) {
+    let number = |holds: fn(&DeviceSnapshot) -> bool| control.devices().filter(holds).count();
+    assert_eq!(control.cached_devices(), number(|device| device.cached));
+    assert_eq!(control.alarmed_devices(), number(|device| device.alarm_active));
+    for device in control.devices() {
+        let alarms = control.alarms().filter(|alarm| alarm.device == device.device);
+        assert_eq!(control.alarms_of(&device.device), alarms.collect::<Vec<_>>());
+    }
+}
+
 fn check_timers(control: &ServiceControl, now: i64) {
     if let Some(due) = control.next_timeout() {
         assert!(due.0 > now, "a timer must lie ahead");
@@ -295,6 +306,7 @@ proptest! {
             let outputs = control.handle(input, UnixMillis(now));
             witness.watch(&outputs);
             check_timers(&control, now);
+            check_numbers(&control);
         }
         // An endless window never has room again; such a policy is not part of coming to an end.
         let sane = |policy: &Policy| match policy.rule {

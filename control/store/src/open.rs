@@ -54,7 +54,10 @@ impl Store {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         options.open(&path).map_err(|source| unreachable(source, path.clone()))?;
-        let database = Database::builder().set_cache_size(CACHE).create(&path).map_err(|error| not_opened(error, path.clone()))?;
+        let database = Database::builder()
+            .set_cache_size(CACHE)
+            .create(&path)
+            .map_err(|error| not_opened(error, path.clone()))?;
         let store = Self { database, path };
         let found = store.change(begin_schema)?;
         match found {

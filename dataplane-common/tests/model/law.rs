@@ -269,6 +269,7 @@ impl LawSide {
             self.forget_old(now);
         }
         self.ledger.admissions.keep_old(now, old);
+        self.end_old(now);
         let (throttled, rejected) = (self.ledger.throttled_until.load(), self.ledger.rejected_until.load());
         self.change(|mut control| {
             if !now.before(throttled, LONGEST_AHEAD) {
@@ -279,6 +280,18 @@ impl LawSide {
             }
             control
         });
+    }
+
+    /// Sessions and retry intervals that are over.
+    fn end_old(&self, now: Tick) {
+        let entry = &self.entry;
+        let (session, retry) = (entry.session.load(), entry.retry_until.load());
+        if !now.before(session as u32, LONGEST_AHEAD) {
+            entry.session.store(0);
+        }
+        if !now.before(retry, LONGEST_AHEAD) {
+            entry.retry_until.store(0);
+        }
     }
 
     fn forget_old(&self, now: Tick) {

@@ -148,3 +148,12 @@ fn while_words_are_rewritten_the_second_rate_does_not_bind() {
     bench.law.entry.control.clear_bits(UNSETTLED);
     assert_eq!(bench.up(), RateExceeded);
 }
+
+#[test]
+fn of_a_rate_and_a_limit_in_shadow_the_limit_is_said() {
+    let limited = at_most(2, 0, MINUTE, Action::Reject).in_shadow();
+    let mut bench = Bench::with(node(), &[metered(rate(false, true)).in_shadow(), limited]);
+    bench.law.entry.bucket.store(u64::from(u32::MAX) << 30);
+    assert_eq!(bench.packet(Way::Up, None).shadow, Shadow(LimitExceeded as u32 | 2 << 8));
+    assert_eq!(bench.packet(Way::Up, None).shadow, Shadow(RateExceeded as u32 | 1 << 8));
+}

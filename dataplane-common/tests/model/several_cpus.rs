@@ -14,6 +14,7 @@ use weir_dataplane_common::{
 
 use super::{
     bench::{Bench, MINUTE, SECOND, alarming_node, at_most, cancel, forbid, node},
+    law::tick,
     policy::{Action, Node, Operation, Packet, Status, Way},
 };
 
@@ -195,7 +196,7 @@ fn a_held_access_is_redeemed_once_though_an_update_came_between() {
 #[test]
 fn several_threads_never_admit_more_than_the_limit_in_any_window() {
     const WINDOW: u64 = 50;
-    for permitted in [1, 3, 14] {
+    for permitted in [1, 3, 14, 15, 40] {
         let short = Node { inactivity: 1, retry: 1, ..node() };
         let bench = Bench::with(short, &[at_most(1, permitted, WINDOW, Action::Reject)]);
         let clock = AtomicU64::new(bench.now);
@@ -217,5 +218,30 @@ fn several_threads_never_admit_more_than_the_limit_in_any_window() {
         assert_eq!(bench.counts()[1] as usize, admissions.len());
         let [requests, admitted, rejected, _] = bench.counts();
         assert_eq!(requests, admitted + rejected, "each request is one or the other");
+    }
+}
+
+/// Sessions that end at once: then two that open in one instant are the same word, and the swap that opens them tells
+/// nobody that another came between. The slots and the words must.
+#[test]
+fn in_one_instant_several_threads_admit_the_limit_and_no_more() {
+    for permitted in [1, 5, 14, 15, 40] {
+        for round in 0..100 {
+            let at_once = Node { inactivity: 0, retry: 0, ..node() };
+            let bench = Bench::with(at_once, &[at_most(1, permitted, MINUTE, Action::Reject)]);
+            let arrived = AtomicU64::new(0);
+            let judge = || {
+                meet(&arrived);
+                (0..100).filter(|_| bench.law.packet(bench.now, UP).reason == Admitted).count()
+            };
+            let admitted: usize = thread::scope(|scope| {
+                let threads = [(); 2].map(|()| scope.spawn(judge));
+                threads.into_iter().map(|thread| thread.join().expect("a judging thread")).sum()
+            });
+            assert!(admitted <= permitted, "{admitted} of {permitted} in round {round}");
+            let words = bench.law.profile().by_words != 0;
+            let kept = bench.law.ledger.admissions.count_within(tick(bench.now), MINUTE as u32) as usize;
+            assert!(words || kept == admitted, "what was admitted is kept");
+        }
     }
 }

@@ -158,9 +158,11 @@ fn run(world: &World) -> Result<(), TestCaseError> {
         let way_of_model = if *way == Way::FromServer && !triggers { Way::Down } else { *way };
         let expected = model.packet(now, Packet { way: way_of_model, class: None, length: 40 }).0;
         prop_assert_eq!(judgement.outcome.reason, expected.reason, "{} at {}", stranger, now);
+        if *way == Way::Up || triggers {
+            heard.insert(*stranger, now);
+        }
         if *way == Way::Up {
             prop_assert!((FIRST..FIRST + world.places).contains(&judgement.entry));
-            heard.insert(*stranger, now);
         } else {
             prop_assert_eq!(table.owners(), owners, "what comes down takes no place");
         }

@@ -19,7 +19,7 @@ use weir_dataplane_common::{
 };
 
 use super::{
-    cable::{BPFFS, in_a_namespace},
+    cable::{self, BPFFS, in_a_namespace, ip},
     rights,
     stream::{ADMITTED, REJECTED, Stream, fill, frame},
     worlds::World,
@@ -224,6 +224,23 @@ fn there_is_one_capture_at_a_time_and_the_live_program_comes_back() {
         drop(gate.start_capture(everything()).expect("another"));
         drop(gate);
         assert!(!self::gate().entries().is_empty(), "an ended gate that captured leaves nothing attached");
+    });
+}
+
+#[test]
+#[ignore = "needs root and the BPF program: run `cargo xtask test`"]
+fn an_interface_that_goes_and_returns_does_not_keep_anybody_from_capturing() {
+    with_cable("capturing on an interface that returned", || {
+        let mut gate = gate();
+        ip("link delete left");
+        drop(gate.start_capture(everything()).expect("what is left is captured"));
+        cable::add_pair();
+        gate.stop_capture().expect("nothing to put back");
+        gate.attach("left", Side::Access, Mode::Native).expect("it is back");
+        let mut ring = gate.start_capture(everything()).expect("a capture begins");
+        let port = RawPort::open("right").expect("a raw socket");
+        assert!(port.send(&frame(REJECTED, 1)).expect("right is up"));
+        assert_eq!(next(&mut ring, 1)[0].reason, Reason::StatusReject);
     });
 }
 

@@ -1,4 +1,4 @@
-//! Two CPUs drive one device through the loaded program, a hundred thousand requests for each limit, and every
+//! Two CPUs drive one device through the loaded program, up to a hundred thousand requests for a limit, and every
 //! admission and refusal is held against a log of all of them (R-D2: exact on several CPUs).
 //!
 //! The device's sessions end at once and nothing is a repeat, so that every packet is a request and the two CPUs
@@ -23,12 +23,18 @@ use weir_dataplane_common::{
 use super::{random::Random, rights};
 
 const XDP_PASS: u32 = 2;
-/// By each of the two CPUs, for each limit.
-const REQUESTS: usize = 50_000;
 const DEVICE: [u8; 4] = [10, 45, 0, 1];
 
-/// A limit and its window in milliseconds: short, so that many windows begin and end, and wide enough to be filled.
-const LIMITS: [(u32, u64); 6] = [(1, 9), (5, 21), (14, 33), (15, 30), (100, 45), (1000, 90)];
+/// A limit, its window in milliseconds, and the requests of each of the two CPUs. The windows are short, so that many
+/// begin and end, and wide enough to be filled; a small and a large limit get a hundred thousand requests.
+const LIMITS: [(u32, u64, usize); 6] = [
+    (1, 9, 20_000),
+    (5, 21, 50_000),
+    (14, 33, 20_000),
+    (15, 30, 20_000),
+    (100, 45, 50_000),
+    (1000, 90, 30_000),
+];
 
 /// One packet: when, as the coarse clock said before and after the call, whether it passed, whether as an admission,
 /// or was refused because the other CPU came between: that is no word about room.
@@ -53,10 +59,10 @@ fn two_cpus_and_a_hundred_thousand_requests_stay_within_every_limit_and_lose_no_
         return;
     }
     let mut random = Random::seeded("two CPUs and one device");
-    for (permitted, window_ms) in LIMITS {
+    for (permitted, window_ms, requests) in LIMITS {
         let window = window_ms * 1_000_000;
         let mut gate = gate(permitted, window);
-        let calls = drive(&gate, [cpus[0], cpus[1]], random.next());
+        let calls = drive(&gate, [cpus[0], cpus[1]], requests, random.next());
         compare_counts(&mut gate, &calls, permitted);
         let admitted: Vec<Call> = calls.iter().filter(|call| call.admitted).copied().collect();
         println!("at most {permitted} in {window_ms} ms: {} of {} admitted", admitted.len(), calls.len());
@@ -100,12 +106,13 @@ fn profile(permitted: u32, window: u32) -> Profile {
 }
 
 /// Both CPUs at once; all calls in the order of their beginnings.
-fn drive(gate: &Gate, cpus: [usize; 2], seed: u64) -> Vec<Call> {
+fn drive(gate: &Gate, cpus: [usize; 2], requests: usize, seed: u64) -> Vec<Call> {
     let ready = AtomicU32::new(0);
     let mut calls: Vec<Call> = thread::scope(|scope| {
         let threads = cpus.map(|cpu| {
             let ready = &ready;
-            scope.spawn(move || on_cpu(gate, cpu, Random::of(seed + cpu as u64), ready))
+            let random = Random::of(seed.wrapping_add(cpu as u64));
+            scope.spawn(move || on_cpu(gate, cpu, requests, random, ready))
         });
         threads.into_iter().flat_map(|thread| thread.join().expect("a CPU's thread")).collect()
     });
@@ -113,7 +120,7 @@ fn drive(gate: &Gate, cpus: [usize; 2], seed: u64) -> Vec<Call> {
     calls
 }
 
-fn on_cpu(gate: &Gate, cpu: usize, mut random: Random, ready: &AtomicU32) -> Vec<Call> {
+fn on_cpu(gate: &Gate, cpu: usize, requests: usize, mut random: Random, ready: &AtomicU32) -> Vec<Call> {
     pin_to(cpu);
     let frame = frame();
     ready.fetch_add(1, SeqCst);
@@ -135,7 +142,7 @@ fn on_cpu(gate: &Gate, cpu: usize, mut random: Random, ready: &AtomicU32) -> Vec
         let contended = !passed && is_new(1, Reason::Contended);
         Call { before, after, passed, admitted, contended }
     };
-    (0..REQUESTS).map(call).collect()
+    (0..requests).map(call).collect()
 }
 
 /// Bursts without a pause, and now and then about a millisecond of silence.

@@ -148,7 +148,10 @@ fn a_second_agent_on_the_same_interface_is_refused_and_the_first_goes_on() {
         stage.weir.edit_node(A, |file| file.replace(&port, &other).replace("node-1", "node-9"))?;
         let second = world.weir(&world.node(A).namespace, "second", &["node", stage.weir.node_file(A)?])?;
         let said = refusal(second)?;
-        names(&said, &["another XDP program is attached to access0", "weir's own", "weir node detach"])?;
+        names(
+            &said,
+            &["attach to access0", "another XDP program is attached", "`ip link`", "weir node detach"],
+        )?;
         ensure!(!said.contains("generic"), "the mode is not what is wrong: {said}");
         ensure!(attached_program(&world.node(A).namespace, "access0")? == first, "the first was to stay");
         let judged = stage.send(A, Way::Up, DEVICE, uplink())?;

@@ -4,8 +4,8 @@
 //! process ends. What a command must not do: parse configuration by itself; that is `crate::config`.
 
 pub mod alarm;
-pub mod capture;
 pub mod audit;
+pub mod capture;
 pub mod check;
 pub mod control;
 pub mod device;

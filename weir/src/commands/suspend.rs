@@ -88,7 +88,8 @@ mod tests {
         assert!(refused(&["--reason", "recall"]).contains("comes back by itself"));
         assert!(refused(&["--for", "10m"]).contains("must learn why"));
         assert!(refused(&["--for", "500ms", "--reason", "x"]).contains("at least"));
-        let asked = Alone::parse_from(["alone", "--for", "10m", "--reason", "recall"]).terms.suspend().unwrap();
+        let asked =
+            Alone::parse_from(["alone", "--for", "10m", "--reason", "recall"]).terms.suspend().unwrap();
         assert_eq!((asked.for_seconds, asked.reason.as_str()), (600, "recall"));
     }
 

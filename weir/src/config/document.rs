@@ -240,7 +240,8 @@ impl<'d> Item<'d> {
     pub fn large_number(&self) -> Option<u64> {
         let Some(integer) = self.value.as_integer() else { return self.wrong_type("a whole number") };
         let digits = integer.as_str().trim_start_matches('+');
-        match i64::from_str_radix(digits, integer.radix()).ok().and_then(|number| u64::try_from(number).ok()) {
+        match i64::from_str_radix(digits, integer.radix()).ok().and_then(|number| u64::try_from(number).ok())
+        {
             Some(number) => Some(number),
             None => self.fault("this number is out of range", format!("write one from 0 to {}", i64::MAX)),
         }

@@ -17,7 +17,8 @@ fn any_node() -> impl Strategy<Value = NodeIndex> {
 }
 
 fn any_windows() -> impl Strategy<Value = SubWindows> {
-    let length = prop_oneof![Just(Duration::MAX), any::<u32>().prop_map(|ms| Duration::from_millis(ms.into()))];
+    let length =
+        prop_oneof![Just(Duration::MAX), any::<u32>().prop_map(|ms| Duration::from_millis(ms.into()))];
     let values = (any::<u32>(), any::<bool>(), any_instant(), length, any::<[u32; 4]>());
     values.prop_map(|(policy, throttle, newest_start, length, counts)| SubWindows {
         policy: PolicyId(policy),

@@ -45,7 +45,8 @@ impl Show {
         let nodes: Vec<api::Node> = self.access.client().get("nodes").await?;
         let name = self.name;
         let node = nodes.into_iter().find(|node| node.name == name);
-        let node = node.ok_or_else(|| anyhow!("no node named {name:?} has attached since control started"))?;
+        let node =
+            node.ok_or_else(|| anyhow!("no node named {name:?} has attached since control started"))?;
         print(self.access.json, &node, in_words)
     }
 }

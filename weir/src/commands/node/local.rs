@@ -61,14 +61,16 @@ fn in_words(status: &Status) -> String {
     let (access, network) = (status.access_interfaces.join(", "), status.network_interfaces.join(", "));
     let _ = writeln!(words, "node {}: devices behind {access}, network behind {network}", status.node);
     let (boot, abi, before) = (&status.boot, status.abi_version, status.incarnation);
-    let _ = writeln!(words, "boot {boot}, layout version {abi}, {before} agent(s) on these maps before this one");
+    let _ =
+        writeln!(words, "boot {boot}, layout version {abi}, {before} agent(s) on these maps before this one");
     let (connected, synced) = (yes_no(status.connected), yes_no(status.synced));
     let _ = writeln!(words, "connected to control: {connected}; synced with it: {synced}");
     let _ = match &status.pins {
         Some(pins) => writeln!(words, "pinned in {pins}; state in {}", status.state_dir),
         None => writeln!(words, "not pinned; state in {}", status.state_dir),
     };
-    let place = if status.audit_on_disk { "on disk" } else { "NOT on disk: see to the state directory's disk" };
+    let place =
+        if status.audit_on_disk { "on disk" } else { "NOT on disk: see to the state directory's disk" };
     let _ = writeln!(words, "audit lines that control does not have yet: {}, {place}", status.audit_waiting);
     if let Some(bypass) = &status.bypass {
         let _ = writeln!(words, "\nBYPASSED: no packet is judged, {}", suspended(bypass));
@@ -91,5 +93,9 @@ fn suspended(suspended: &Suspended) -> String {
 }
 
 fn by(suspended: &Suspended) -> String {
-    suspended.who.as_ref().map(|who| who.name.clone().unwrap_or_else(|| format!("uid {}", who.uid))).unwrap_or_default()
+    suspended
+        .who
+        .as_ref()
+        .map(|who| who.name.clone().unwrap_or_else(|| format!("uid {}", who.uid)))
+        .unwrap_or_default()
 }
