@@ -108,7 +108,8 @@ impl ServiceControl {
         let boot = self.nodes.boot(node, boot);
         self.nodes.connect(node);
         let mut entries = Vec::new();
-        for place in self.devices.places() {
+        let places: Vec<_> = self.devices.told_places().collect();
+        for place in places {
             let id = self.devices.id(place);
             let entry = |device: &mut Device| device.for_snapshot(&id, &self.nodes, node, boot);
             entries.extend(self.devices.visit(place, entry));
@@ -202,7 +203,7 @@ impl ServiceControl {
     }
 }
 
-/// Something happens to a device, and its timer is set anew.
+/// Something happens to a device, and its timer is set anew: one for each device that has something to wait for.
 fn timed(
     devices: &mut Register,
     timers: &mut BTreeSet<(UnixMillis, Place)>,

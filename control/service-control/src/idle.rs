@@ -23,7 +23,7 @@ pub(crate) struct Idle {
     /// Of the entry; `None`: there is none.
     policies: Option<Arc<[Policy]>>,
     explanation: Arc<str>,
-    /// Until when it is believed not to be M2M, the revision, counts, and concluded alarms.
+    /// Until when it is believed not to be M2M, the revision, concluded alarms, and counts.
     memory: Box<[u8]>,
 }
 
@@ -62,6 +62,13 @@ impl Idle {
         self.policies.is_some()
     }
 
+    /// Whether nodes have nothing to do with it: no entry, and no alarm that was ever theirs.
+    pub(crate) fn unknown_to_nodes(&self) -> bool {
+        let mut reader = Reader::new(&self.memory);
+        let _ = (not_m2m_until(&mut reader), reader.number());
+        self.policies.is_none() && reader.length() == 0
+    }
+
     /// Its policies, if they are known to be all that matters.
     pub(crate) fn settled_policies(&self) -> Option<&[Policy]> {
         self.policies.as_deref().filter(|_| not_m2m_until(&mut Reader::new(&self.memory)).is_none())
@@ -76,8 +83,8 @@ impl Idle {
             revision: reader.number(),
             stage: Stage::Settled,
             entry,
-            counts: Counts::of(reader.list(read_row)),
             alarms: reader.list(read_alarm),
+            counts: Counts::of(reader.list(read_row)),
             explanation: self.explanation.clone(),
         }
     }
@@ -105,11 +112,11 @@ fn write_device(writer: &mut Writer, device: &Device) {
     writer.number(not_m2m_until.is_some());
     not_m2m_until.inspect(|until| writer.signed(until.0));
     writer.number(*revision);
+    writer.length(alarms.len());
+    alarms.iter().for_each(|alarm| write_alarm(writer, alarm));
     let rows = counts.rows();
     writer.length(rows.len());
     rows.iter().for_each(|row| write_row(writer, row));
-    writer.length(alarms.len());
-    alarms.iter().for_each(|alarm| write_alarm(writer, alarm));
 }
 
 fn not_m2m_until(reader: &mut Reader<'_>) -> Option<UnixMillis> {

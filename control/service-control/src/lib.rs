@@ -8,7 +8,8 @@
 //! In the order in which an alarm meets them: `types` and `policy` (the contract with the server), `control` (the
 //! door), `lifecycle` (the states), `decide` (an event's effect on a device) with `judge`, `outlook` and `gauge` (what
 //! the policies say; pure functions), `alarm`, `device`, `counts`, `sub_windows`, `history` and `nodes` (what is
-//! remembered), `publish` (who is told), `snapshot` (what people see).
+//! remembered), `publish` (who is told), `snapshot` (what people see). Where a million devices are kept: `register`, in
+//! at most 256 bytes each while they are idle: `idle`, with `packed_id`, `packing`, `policies` and `shared`.
 
 mod alarm;
 mod config;

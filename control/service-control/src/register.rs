@@ -1,8 +1,9 @@
 //! All devices, each in its place: found by identifier, numbered in the order in which they were first heard of.
 //!
 //! A million of them are idle, so this is what service control's memory consists of: a place of 64 bytes, the
-//! few bytes behind it (see `idle`), and four to ten bytes of index. Nothing is decided here. Places are never
-//! given back: what was counted for a device is remembered as long as service control lives.
+//! few bytes behind it (see `idle`), and six to twelve bytes of index, whose hash is seeded at random: nothing that
+//! goes out depends on it. Nothing is decided here. Places are never given back: what was counted for a device is
+//! remembered as long as service control lives.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -124,6 +125,14 @@ impl Register {
     /// All devices, in the order of their places.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> + use<> {
         (0..place(self.index.len()).0).map(Place)
+    }
+
+    /// Those that some node may have to be told about.
+    pub(crate) fn told_places(&self) -> impl Iterator<Item = Place> + '_ {
+        self.places().filter(|place| match &self.slots.at(*place).state {
+            State::Idle(idle) => !idle.unknown_to_nodes(),
+            State::Busy(_) => true,
+        })
     }
 
     /// Those with an active alarm.

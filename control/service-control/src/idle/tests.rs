@@ -97,6 +97,7 @@ proptest! {
         prop_assert_eq!(shown(&other_idle.unpack()), shown(&other));
         let settled = other.entry.as_deref().filter(|entry| entry.not_m2m_until.is_none());
         prop_assert_eq!(other_idle.settled_policies(), settled.map(|entry| &*entry.policies));
+        prop_assert_eq!(other_idle.unknown_to_nodes(), other.entry.is_none() && other.alarms.is_empty());
     }
 }
 
