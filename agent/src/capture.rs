@@ -1,8 +1,8 @@
 //! Captures: judged packets, copied to whoever asks on the node's socket, for as long as they listen.
 //!
-//! A capture is a guest of the run loop: [`Capture::wake`] waits for its program to be loaded (elsewhere, since the
+//! A capture is a guest of the run loop: `Capture::wake` waits for its program to be loaded (elsewhere, since the
 //! verifier takes its time), for packets, the listener or the end, and the loop hands what came to
-//! [`Capture::go_on`]. A listener who does not keep up fills the ring, never the agent: what finds no room is counted,
+//! `Capture::go_on`. A listener who does not keep up fills the ring, never the agent: what finds no room is counted,
 //! and judging does not wait. There is one capture at a time; when its listener leaves, the time is over or there are
 //! packets enough, the live program takes its place again.
 //!

@@ -73,7 +73,7 @@ impl Strangers {
         self.places.len()
     }
 
-    /// Places whose stranger has something that counts, as of the last [`PARTS`] looks.
+    /// Places whose stranger has something that counts, as of the last sixteen looks.
     pub fn used(&self) -> usize {
         self.used.iter().sum()
     }

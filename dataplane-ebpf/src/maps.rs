@@ -12,7 +12,8 @@ use aya_ebpf::{
 };
 use weir_dataplane_common::{
     abi::{
-        AddressKey, Entry, Ledger, PROFILES, Profile, RULES, STRANGER_PROFILE, STRANGER_RATES, Settings, Switches,
+        AddressKey, Entry, Ledger, PROFILES, Profile, RULES, STRANGER_PROFILE, STRANGER_RATES, Settings,
+        Switches,
     },
     admit::Shadow,
     answer::{Answer, Reply, limit::Limit},
@@ -74,7 +75,8 @@ static CAPTURE_FILTER: Array<Filter> = Array::with_max_entries(1, BPF_F_MMAPABLE
 
 /// Copies on their way to user space. The private copy, which is never captured from, has no room for any.
 #[map]
-pub static CAPTURES: RingBuf = RingBuf::with_byte_size(if cfg!(feature = "replay") { 1 << 12 } else { 1 << 20 }, 0);
+pub static CAPTURES: RingBuf =
+    RingBuf::with_byte_size(if cfg!(feature = "replay") { 1 << 12 } else { 1 << 20 }, 0);
 
 /// Where a copy is put together: too large for the stack.
 #[map]

@@ -19,7 +19,7 @@ pub enum AccessKind {
 pub struct PolicyId(pub u32);
 
 /// The largest limit of which nodes report the instant of every access: the last fourteen. Above it they report
-/// sums by sub-windows ([`SubWindows`]).
+/// sums by sub-windows ([`crate::SubWindows`]).
 pub const EXACT_LIMIT: u32 = 14;
 
 /// At most `permitted` accesses in any `window`. A rule configured "greater or equal N" permits N − 1.

@@ -88,7 +88,7 @@ pub struct DeviceCounts {
     pub last_rejection: Option<String>,
     /// The most recent admissions, oldest first; at most fourteen. Replaces what the same boot sent before.
     pub admissions: Vec<UnixMillis>,
-    /// Admissions by sub-windows, for each limit above [`EXACT_LIMIT`]. Replaces what the same boot sent before.
+    /// Admissions by sub-windows, for each limit above [`crate::EXACT_LIMIT`]. Replaces what the same boot sent before.
     pub windows: Vec<SubWindows>,
 }
 
