@@ -50,7 +50,7 @@ pub(crate) fn start(config: &Config, bindings: &[Binding], readiness: &Readiness
     let incarnation = incarnation(gate.entries().switches(), found);
     let boot = boot(gate.entries().switches())?;
     let plan = bind(&mut gate, bindings, &layout, found)?;
-    let unpooled = Table::filled("unpooled", config.unpooled_devices as usize, gate.unpooled()?.len());
+    let unpooled = Table::filled("unpooled", config.unpooled_devices as usize, gate.unpooled().len());
     let mut core =
         Core::new(LoadedGate::new(gate), config.clone(), boot, plan.devices).map_err(Error::Inherit)?;
     let inherited =
@@ -97,7 +97,7 @@ fn load(config: &Config, layout: &Layout) -> Result<(Gate, Found), Error> {
 
 /// Leads the bound addresses to their entries.
 fn bind(gate: &mut Gate, bindings: &[Binding], layout: &Layout, found: Found) -> Result<Plan, Error> {
-    let hash = gate.unpooled()?;
+    let hash = gate.unpooled();
     let plan = Plan::over(bindings, layout, &hash)?;
     for key in &plan.unbound {
         gate.remove_unpooled(*key)?;

@@ -503,6 +503,10 @@ pub struct Settings {
     pub pass_when_full: u32,
     /// What a new stranger costs, in ns: their rate on each interface.
     pub stranger_cost: u32,
+    /// Buckets of the directory of addresses outside the pools: a power of two.
+    pub directory_buckets: u32,
+    /// Explicit padding.
+    pub padding: u32,
     /// Scatters strangers over their entries in a way that they cannot foresee.
     pub strangers_seed: u64,
 }
@@ -587,8 +591,8 @@ pub struct Trace {
     pub padding: [u8; 2],
 }
 
-/// An address's key in the hash of devices outside the pools: eight bytes, so that a hash element with its index
-/// is one cache line. The upper half of an IPv6 address, or an IPv4 address below 48 bits that no /64 in use has.
+/// An address's key in the directory of devices outside the pools, see [`crate::directory`]: the upper half of an IPv6
+/// address, or an IPv4 address below 48 bits that no /64 in use has.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct AddressKey(pub u64);
@@ -609,7 +613,7 @@ const _: () = {
     assert!(size_of::<Profile>() == 256 && offset_of!(Profile, rules) == 128);
     assert!(offset_of!(Profile, by_words) == 60 && offset_of!(Profile, alarm_permitted) == 64);
     assert!(size_of::<Pool4>() == 16 && size_of::<Pool6>() == 24 && size_of::<Prefix>() == 32);
-    assert!(size_of::<Settings>() == POOLS * 40 + SERVERS * 32 + 48);
+    assert!(size_of::<Settings>() == POOLS * 40 + SERVERS * 32 + 56);
     assert!(size_of::<AlarmRecord>() == 40 + HELD_FRAME);
     assert!(size_of::<Trace>() == 56);
     assert!(size_of::<AddressKey>() == 8);

@@ -18,6 +18,7 @@ pub mod admit;
 pub mod answer;
 pub mod atomic;
 pub mod capture;
+pub mod directory;
 pub mod inspect;
 pub mod load;
 pub mod node;

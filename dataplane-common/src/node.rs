@@ -310,6 +310,8 @@ impl Settings {
             strangers_first: 0,
             pass_when_full: 0,
             stranger_cost: 0,
+            directory_buckets: 1,
+            padding: 0,
             strangers_seed: 0,
         }
     }

@@ -7,18 +7,19 @@ use core::{hint::black_box, ptr::addr_of};
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, PerCpuArray, ProgramArray, RingBuf},
     programs::XdpContext,
 };
 use weir_dataplane_common::{
     abi::{
-        AddressKey, Entry, Ledger, PROFILES, Profile, RULES, STRANGER_PROFILE, STRANGER_RATES, Settings,
-        Switches,
+        AddressKey, Entry, Ledger, NO_INDEX, PROFILES, Profile, RULES, STRANGER_PROFILE, STRANGER_RATES,
+        Settings, Switches,
     },
     admit::Shadow,
     answer::{Answer, Reply, limit::Limit},
     atomic::Word64,
     capture::{Filter, Record, loss::LOSSES},
+    directory::{self, Bucket},
     node::Tables,
     reason::REASONS,
 };
@@ -47,7 +48,7 @@ static PROFILE_TABLE: Array<Profile> = Array::with_max_entries(STRANGER_PROFILE 
 
 /// Entries of devices whose addresses are in no pool. Written by user space only.
 #[map]
-static UNPOOLED: HashMap<AddressKey, u32> = HashMap::with_max_entries(1, 0);
+static UNPOOLED: Array<Bucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Packets by reason.
 #[map]
@@ -159,8 +160,8 @@ impl Tables for Kernel<'_> {
 
     #[inline(always)]
     fn index_of(&self, key: &AddressKey) -> Option<u32> {
-        // SAFETY: the value is one word, replaced as a whole.
-        unsafe { UNPOOLED.get(key) }.copied()
+        let index = directory::find(*key, settings().directory_buckets, |number| UNPOOLED.get(number));
+        if index == NO_INDEX { None } else { Some(index) }
     }
 }
 

@@ -6,7 +6,10 @@
 use std::{marker::PhantomData, ops::Deref, os::fd::AsFd, os::fd::AsRawFd};
 
 use memmap2::{MmapOptions, MmapRaw};
-use weir_dataplane_common::abi::{Entry, Ledger, Switches};
+use weir_dataplane_common::{
+    abi::{Entry, Ledger, Switches},
+    directory::Bucket,
+};
 
 use crate::Error;
 
@@ -15,13 +18,17 @@ pub struct Entries {
     entries: Mapped<Entry>,
     ledgers: Mapped<Ledger>,
     switches: Mapped<Switches>,
+    unpooled: Mapped<Bucket>,
 }
 
-/// Where the three lie: their maps' descriptors.
+/// Where they lie: their maps' descriptors.
 pub(crate) struct Maps<F> {
     pub(crate) entries: F,
     pub(crate) ledgers: F,
     pub(crate) switches: F,
+    pub(crate) unpooled: F,
+    /// How many buckets there are in the last.
+    pub(crate) buckets: u32,
 }
 
 impl Entries {
@@ -44,12 +51,18 @@ impl Entries {
             entries: Mapped::new("ENTRIES", &maps.entries, count, &map)?,
             ledgers: Mapped::new("LEDGERS", &maps.ledgers, count, &map)?,
             switches: Mapped::new("SWITCHES", &maps.switches, 1, &map)?,
+            unpooled: Mapped::new("UNPOOLED", &maps.unpooled, maps.buckets, &map)?,
         })
     }
 
     /// The ledgers, with the entries' indices.
     pub fn ledgers(&self) -> &[Ledger] {
         &self.ledgers
+    }
+
+    /// Where addresses outside the pools lead. One writer at a time.
+    pub fn unpooled(&self) -> &[Bucket] {
+        &self.unpooled
     }
 
     /// What an operator has switched.

@@ -17,7 +17,10 @@ use aya::{
     maps::{Map, MapData, RingBuf},
     programs::{ProgramError, ProgramFd, TestRun, TestRunAttrs, TestRunOptions, Xdp},
 };
-use weir_dataplane_common::abi::{Settings, Side};
+use weir_dataplane_common::{
+    abi::{Settings, Side},
+    directory,
+};
 
 use crate::{
     Error, Found, Pins, answers,
@@ -111,18 +114,24 @@ fn sizes(options: &Options) -> [(&'static str, u32); 4] {
     [
         ("ENTRIES", options.entries),
         ("LEDGERS", options.entries),
-        ("UNPOOLED", options.unpooled.max(1)),
+        ("UNPOOLED", directory::buckets(options.unpooled)),
         ("ALARMS", options.ring_bytes),
     ]
 }
 
 /// The maps that are shared as memory, with this many entries.
-fn shared_memory(ebpf: &Ebpf, entries: u32) -> Result<Entries, Error> {
+fn shared_memory(ebpf: &Ebpf, entries: u32, buckets: u32) -> Result<Entries, Error> {
     let fd = |name: &'static str| match ebpf.map(name) {
         Some(Map::Array(data)) => Ok(data.fd().as_fd()),
         _ => Err(no_map(name)),
     };
-    let maps = Maps { entries: fd("ENTRIES")?, ledgers: fd("LEDGERS")?, switches: fd("SWITCHES")? };
+    let maps = Maps {
+        entries: fd("ENTRIES")?,
+        ledgers: fd("LEDGERS")?,
+        switches: fd("SWITCHES")?,
+        unpooled: fd("UNPOOLED")?,
+        buckets,
+    };
     Entries::map(&maps, entries)
 }
 
@@ -175,7 +184,8 @@ impl Gate {
         options: &Options,
         paths: Vec<(&str, PathBuf)>,
     ) -> Result<Self, Error> {
-        let settings = Plain(options.settings);
+        let buckets = directory::buckets(options.unpooled);
+        let settings = Plain(Settings { directory_buckets: buckets, ..options.settings });
         let mut loader = EbpfLoader::new();
         loader.override_global("SETTINGS", &settings, true);
         for (map, entries) in sizes(options) {
@@ -189,7 +199,7 @@ impl Gate {
             load_program(&mut ebpf, program_of(side))?;
         }
         answers::install(&mut ebpf, &options.settings)?;
-        let entries = Arc::new(shared_memory(&ebpf, options.entries)?);
+        let entries = Arc::new(shared_memory(&ebpf, options.entries, buckets)?);
         let (links, options) = (Vec::new(), *options);
         Ok(Self { capturing: None, ebpf, entries, pinned: None, links, options, alarms: None })
     }

@@ -39,7 +39,16 @@ impl Running {
         let count =
             entries.info().map_err(|error| map_error("ENTRIES", "asking about", &error))?.max_entries();
         let (ledgers, switches) = (find(&maps, "LEDGERS")?, find(&maps, "SWITCHES")?);
-        let maps_of = Maps { entries: entries.fd(), ledgers: ledgers.fd(), switches: switches.fd() };
+        let unpooled = find(&maps, "UNPOOLED")?;
+        let buckets =
+            unpooled.info().map_err(|error| map_error("UNPOOLED", "asking about", &error))?.max_entries();
+        let maps_of = Maps {
+            entries: entries.fd(),
+            ledgers: ledgers.fd(),
+            switches: switches.fd(),
+            unpooled: unpooled.fd(),
+            buckets,
+        };
         let entries = Entries::map_read_only(&maps_of, count)?;
         let reasons = PerCpuArray::try_from(Map::PerCpuArray(find(&maps, "REASON_COUNTS")?))
             .map_err(|error| map_error("REASON_COUNTS", "opening", &error))?;

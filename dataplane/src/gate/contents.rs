@@ -2,10 +2,11 @@
 //!
 //! Counters are summed over CPUs and only ever read: the program alone writes them.
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray};
+use aya::maps::{Array, MapData, PerCpuArray};
 use weir_dataplane_common::{
     abi::{AddressKey, Profile, RULES},
     capture::loss,
+    directory,
     reason::{REASONS, Reason},
 };
 
@@ -33,31 +34,30 @@ impl Gate {
     }
 
     /// The addresses outside the pools and the entries they lead to, in no order.
-    ///
-    /// # Errors
-    /// [`Error::Map`].
-    pub fn unpooled(&mut self) -> Result<Vec<(AddressKey, u32)>, Error> {
-        let table: HashMap<_, Plain<AddressKey>, u32> = typed(&mut self.ebpf, "UNPOOLED")?;
-        let pairs = table.iter().map(|pair| pair.map(|(key, entry)| (key.0, entry)));
-        pairs.collect::<Result<_, _>>().map_err(|error| map_error("UNPOOLED", "reading", &error))
+    pub fn unpooled(&self) -> Vec<(AddressKey, u32)> {
+        directory::all(self.entries.unpooled()).collect()
     }
 
     /// Forgets an address outside the pools: it leads nowhere.
     ///
     /// # Errors
-    /// [`Error::Map`], also when it is not there.
+    /// [`Error::Map`] when it is not there.
     pub fn remove_unpooled(&mut self, key: AddressKey) -> Result<(), Error> {
-        let mut table: HashMap<_, Plain<AddressKey>, u32> = typed(&mut self.ebpf, "UNPOOLED")?;
-        table.remove(&Plain(key)).map_err(|error| map_error("UNPOOLED", "removing", &error))
+        let removed = directory::remove(self.entries.unpooled(), key);
+        if removed { Ok(()) } else { Err(unpooled_error("removing", "the address is not there")) }
     }
 
     /// Leads an address outside the pools to an entry.
     ///
     /// # Errors
-    /// [`Error::Map`], also when the table is full.
+    /// [`Error::Map`] when there is no room for it.
     pub fn put_unpooled(&mut self, key: AddressKey, entry: u32) -> Result<(), Error> {
-        let mut table: HashMap<_, Plain<AddressKey>, u32> = typed(&mut self.ebpf, "UNPOOLED")?;
-        table.insert(Plain(key), entry, 0).map_err(|error| map_error("UNPOOLED", "adding", &error))
+        let put = directory::put(self.entries.unpooled(), key, entry);
+        if put {
+            Ok(())
+        } else {
+            Err(unpooled_error("adding", "there is no room within the address's reach"))
+        }
     }
 
     /// Packets by reason, summed over CPUs.
@@ -111,6 +111,10 @@ impl Gate {
         let table: PerCpuArray<_, u64> = typed(&mut self.ebpf, "CAPTURE_LOSSES")?;
         sum(&table, "CAPTURE_LOSSES", loss::RING_FULL)
     }
+}
+
+fn unpooled_error(operation: &'static str, cause: &str) -> Error {
+    Error::Map { map: "UNPOOLED", operation, cause: cause.to_owned() }
 }
 
 fn sum(table: &PerCpuArray<&mut MapData, u64>, name: &'static str, index: u32) -> Result<u64, Error> {
