@@ -272,7 +272,11 @@ fn tell(rounds: &Rounds, refused: &[(&str, String)], report: &mut Report) {
         let id = format!("P1.{peer}");
         match refused.iter().find(|(name, _)| *name == peer) {
             Some((_, why)) => report.add(id, Figure::absent("× packets per second", why.clone())),
-            None => report.add(id, rounds.faster_than("udp", peer, Goal::AtLeast(4.0))),
+            None => {
+                report.add(&*id, rounds.faster_than("udp", peer, Goal::AtLeast(4.0)));
+                // What the physical floor makes of the same peer: no gate by address can make more.
+                report.add(format!("{id}.floor"), rounds.faster_than("array", peer, Goal::None));
+            }
         }
     }
     report.add("P2", rounds.added("outside", "drop", "hash", HASH, Goal::AtMost(1.2)));

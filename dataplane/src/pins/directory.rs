@@ -27,6 +27,18 @@ pub(crate) struct PinnedLink {
     pub attachment: Attachment,
 }
 
+/// A node's directory, locked.
+#[derive(Debug)]
+pub(crate) struct Hold(File);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Said, not left to the closing of the file: a child between fork and exec has the file open too. A refusal
+        // leaves it to that.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 impl Pins {
     /// Refuses a place where nothing can be pinned.
     pub(super) fn check_bpffs(&self) -> Result<(), Error> {
@@ -36,14 +48,14 @@ impl Pins {
         }
     }
 
-    /// Makes this node's directory, if it is not there, and locks it until the file is dropped.
-    pub(super) fn hold(&self) -> Result<File, Error> {
+    /// Makes this node's directory, if it is not there, and locks it until the hold is dropped.
+    pub(super) fn hold(&self) -> Result<Hold, Error> {
         let path = self.directory();
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.map_err(|error| failed(&path, "making the directory", &error))?;
         let file = File::open(&path).map_err(|error| failed(&path, "opening", &error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(file),
+            Ok(()) => Ok(Hold(file)),
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 Err(Error::NodeRuns { node: self.node.clone(), process: None })
             }

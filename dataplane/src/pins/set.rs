@@ -4,7 +4,7 @@
 //! means the same address as before: sizes alone do not say which pools the entries belong to.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +17,7 @@ use weir_dataplane_common::abi::{POOLS, Pool4, Pool6, Settings, Side};
 
 use super::{
     Found, Pins,
-    directory::{NEW, failed, remove_all},
+    directory::{Hold, NEW, failed, remove_all},
 };
 use crate::{
     Error,
@@ -88,7 +88,7 @@ impl Layout {
 /// A node's pins in the hands of a gate. While it lives nobody else changes them.
 pub(crate) struct Held {
     pub pins: Pins,
-    _lock: File,
+    _lock: Hold,
     found: Found,
     /// Whether the set that this gate uses is the set, and has its programs.
     promoted: bool,
