@@ -1,4 +1,5 @@
-//! Criterion benches of the small pure pieces, in user space: parser, access window, the law, a source rewritten.
+//! Criterion benches of the small pure pieces, in user space: parser, windows, rate, directory, the law, a source
+//! rewritten.
 //!
 //! `cargo bench --package weir-benches`. They say what a change did to one piece; what a packet costs in the kernel
 //! is `cargo xtask bench`'s to say. Payload classifier and digest join when they exist.
@@ -10,11 +11,14 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use weir_benches::frames::{Kind, Packets};
 use weir_dataplane_common::{
-    abi::{AccessKind, Control, Entry, Ledger, Profile, Rule, VALID, action, rule},
+    abi::{AccessKind, AddressKey, Control, Entry, Ledger, Meter, Profile, Rule, VALID, action, rule},
     admit::{Case, admit},
+    atomic::Word64,
+    directory::{self, Bucket},
     inspect::Classes,
     load::LONGEST_HEADERS,
-    parse::{Cursor, ethernet},
+    parse::{Address, Cursor, ethernet},
+    rate, subwindow,
     tick::Tick,
     window::History,
 };
@@ -88,6 +92,45 @@ fn law(criterion: &mut Criterion) {
     }
 }
 
+fn large_limit(criterion: &mut Criterion) {
+    let word = Word64::default();
+    let mut now = NOW;
+    criterion.bench_function("sub-windows-judge-and-take", |bencher| {
+        bencher.iter(|| {
+            now = now.after(60);
+            let full = subwindow::is_full(black_box(&word), now, 1000, 60_000);
+            full || subwindow::take(&word, now, 60_000, 1000)
+        });
+    });
+}
+
+fn paying(criterion: &mut Criterion) {
+    let meter = Meter { byte_cost: 524_288, burst: 100_000, sides: 3, ..Meter::default() };
+    let (bucket, mut now) = (Word64::default(), NOW);
+    criterion.bench_function("rate-conforms-and-charge", |bencher| {
+        bencher.iter(|| {
+            now = now.after(1);
+            if rate::conforms(black_box(&bucket), &meter, now) {
+                rate::charge(&bucket, &meter, 577, now);
+            }
+        });
+    });
+}
+
+fn looking_up(criterion: &mut Criterion) {
+    const ADDRESSES: u32 = 1 << 16;
+    let table: Vec<Bucket> = (0..directory::buckets(ADDRESSES)).map(|_| Bucket::default()).collect();
+    let key = |number: u32| AddressKey::of(Address::v4(0xcb00_0000 + number % ADDRESSES));
+    assert!((0..ADDRESSES).all(|number| directory::put(&table, key(number), number)), "room for all");
+    let mut number = 1u32;
+    criterion.bench_function("directory-find", |bencher| {
+        bencher.iter(|| {
+            number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            directory::find(key(number >> 16), table.len() as u32, |bucket| table.get(bucket as usize))
+        });
+    });
+}
+
 fn rewriting(criterion: &mut Criterion) {
     let Packets { mut frame, spread } = Packets::pooled(Kind::Tcp, 1 << 20).expect("a frame");
     let headers = frame.first_chunk_mut::<LONGEST_HEADERS>().expect("longer than its headers");
@@ -100,5 +143,5 @@ fn rewriting(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(pieces, parser, window, law, rewriting);
+criterion_group!(pieces, parser, window, large_limit, paying, looking_up, law, rewriting);
 criterion_main!(pieces);

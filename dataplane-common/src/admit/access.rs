@@ -254,8 +254,10 @@ impl Attempt<'_> {
     /// In the slots or in the alarm's word, as the ledger's first room is used.
     #[inline(always)]
     fn record_request(&self) {
-        let profile = self.case.profile;
-        if self.case.control.has(UNSETTLED) {
+        let (case, profile) = (self.case, self.case.profile);
+        // Read again: user space may have begun, or ended, to write words where this profile has its slots.
+        let control = Control(case.entry.control.load());
+        if control.has(UNSETTLED) || control.profile() != case.control.profile() {
             return;
         }
         if profile.by_words == 0 {
