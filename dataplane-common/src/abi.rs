@@ -302,7 +302,7 @@ pub struct AlarmRecord {
     pub access_held: u8,
     /// Explicit padding.
     pub padding: u32,
-    /// The alarmed classes, for a protocol alarm, as [`Classes`].
+    /// The alarmed classes, for a protocol alarm, as [`crate::inspect::Classes`].
     pub classes: u64,
     /// The frame.
     pub frame: [u8; HELD_FRAME],
@@ -316,7 +316,7 @@ pub struct Trace {
     pub source: [u64; 2],
     /// The other address.
     pub destination: [u64; 2],
-    /// Classes recognised, as [`Classes`].
+    /// Classes recognised, as [`crate::inspect::Classes`].
     pub classes: u64,
     /// The entry, [`NO_INDEX`] if none.
     pub entry: u32,

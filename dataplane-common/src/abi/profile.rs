@@ -131,7 +131,7 @@ pub struct Profile {
     pub meter: Meter,
     /// How long a dropped packet's repeats are the same request, in ticks.
     pub retry: u32,
-    /// Kinds of access that the rules count, bits of [`AccessKind`].
+    /// Kinds of access that the rules count, bits of [`super::AccessKind`].
     pub kinds: u32,
     /// Whether policies are cached for the device; an empty list of policies is a policy too.
     pub cached: u8,
@@ -142,7 +142,7 @@ pub struct Profile {
     /// Whether the alarm counts requests at all.
     pub alarm_counts: u8,
     /// Not 0 if the ledger's first room holds words, not the last attempts: bits of the words that count
-    /// admissions, and [`BY_WORDS`].
+    /// admissions, and [`super::BY_WORDS`].
     pub by_words: u8,
     /// Of those words, the ones whose limits are enforced whatever happens; the throttle's is while it throttles.
     pub bounded_words: u8,
