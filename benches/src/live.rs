@@ -248,7 +248,9 @@ fn tell(rounds: &Rounds, refused: &[(&str, String)], report: &mut Report) {
         report.add(format!("live.{row}"), rounds.time(row));
     }
     for (row, _, goal) in IN_SESSION {
-        report.add(format!("P1.{row}"), rounds.added(row, "drop", "array", ARRAY, Goal::AtMost(goal)));
+        // The first is what the goal is named after.
+        let id = if row == "udp" { "P1".to_owned() } else { format!("P1.{row}") };
+        report.add(id, rounds.added(row, "drop", "array", ARRAY, Goal::AtMost(goal)));
     }
     for (row, other) in [("udp", "beside-udp"), ("rejected", "beside-rej"), ("outside", "beside-out")] {
         if rounds.has(&[other]) {
@@ -263,8 +265,7 @@ fn tell(rounds: &Rounds, refused: &[(&str, String)], report: &mut Report) {
         report.add(format!("P1.access.{row}"), rounds.added(row, "drop", "array", ARRAY, Goal::None));
     }
     for row in ["quic", "gtpu"] {
-        let why = "not there yet: weir does not read these packets yet";
-        report.add(format!("P1.{row}"), Figure::absent(ARRAY, why));
+        report.add(format!("P1.{row}"), Figure::absent(ARRAY, crate::hot::NOT_READ));
     }
     report.add("P1.metered", rounds.added("metered", "drop", "array", ARRAY, Goal::None));
     report.add("P1.grant", Figure::absent(ARRAY, "not there yet: grants"));
@@ -320,6 +321,9 @@ pub fn matrix(plan: &Plan, bed: &Bed, report: &mut Report) -> Result<()> {
             let (drop, array) = (format!("drop.{span}"), format!("array.{span}"));
             report.add(format!("matrix.{row}"), rounds.added(&row, &drop, &array, ARRAY, Goal::None));
         }
+    }
+    for name in crate::hot::MISSING {
+        report.add(format!("matrix.{name}"), Figure::absent(ARRAY, crate::hot::NOT_READ));
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::{
         APPLICATION_SERVER, APPLICATION_SERVER_V6, DEVICE_POOL, DEVICE_POOL_V6, device, device_prefix_v6,
     },
     admin::Admin,
+    mount::Mount,
     process::Process,
     world::World,
 };
@@ -162,6 +163,12 @@ impl<'w> Deployment<'w> {
         let file = &self.files[node + 1];
         std::fs::write(file, edit(std::fs::read_to_string(file)?))?;
         Ok(())
+    }
+
+    /// Has a node leave its program in this BPF file system when its agent ends.
+    pub fn pin(&self, node: usize, bpffs: &Mount) -> Result<()> {
+        let pinned = format!("pin = true\nbpffs = {:?}", bpffs.path());
+        self.edit_node(node, |file| file.replace("pin = false", &pinned))
     }
 
     /// A node's configuration file.

@@ -163,8 +163,7 @@ fn an_exemption_outlives_a_killed_agent_and_lapses_without_one() {
     tell("kills the agent under an exemption", &Plan::new("lapse").nodes(1), |world| {
         let bpf = Mount::bpf(world)?;
         let weir = Deployment::prepare(world, &settings())?;
-        let pinned = format!("pin = true\nbpffs = {:?}", bpf.path());
-        weir.edit_node(A, |file| file.replace("pin = false", &pinned))?;
+        weir.pin(A, &bpf)?;
         let mut stage = Stage::reopen(world, weir)?;
         until_shut_out(&mut stage)?;
         exempt(world, "4s")?;
@@ -193,8 +192,7 @@ fn the_next_agent_takes_an_exemption_over_and_does_not_prolong_it() {
     tell("restarts the agent under an exemption", &Plan::new("taken").nodes(1), |world| {
         let bpf = Mount::bpf(world)?;
         let weir = Deployment::prepare(world, &settings())?;
-        let pinned = format!("pin = true\nbpffs = {:?}", bpf.path());
-        weir.edit_node(A, |file| file.replace("pin = false", &pinned))?;
+        weir.pin(A, &bpf)?;
         let mut stage = Stage::reopen(world, weir)?;
         until_shut_out(&mut stage)?;
         exempt(world, "1h")?;

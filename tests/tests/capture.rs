@@ -231,8 +231,7 @@ fn a_node_killed_while_it_captures_judges_on_and_the_next_agent_ends_the_capture
     tell("killed while capturing", &Plan::new("capturekill").nodes(1), |world| {
         let bpf = Mount::bpf(world)?;
         let weir = Deployment::prepare(world, &settings())?;
-        let pinned = format!("pin = true\nbpffs = {:?}", bpf.path());
-        weir.edit_node(A, |file| file.replace("pin = false", &pinned))?;
+        weir.pin(A, &bpf)?;
         let mut stage = Stage::reopen(world, weir)?;
         let live = program(world)?;
         let mut capture = Capture::begin(world, "killed", &["--all"])?;

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-pub use crate::socket_client::segment;
+pub use weir_socket::encoded as segment;
+
 use crate::socket_client::{Party, SocketClient};
 
 /// Where control's admin socket is unless configured.

@@ -157,26 +157,12 @@ async fn exchange(
     Ok((status, answer.into_body().collect().await?.to_bytes()))
 }
 
-/// One segment of a path, with everything encoded that could end it.
-pub fn segment(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use weir_server::api::Node;
 
     use super::*;
     use crate::admin_client::CONTROL;
-
-    #[test]
-    fn a_segment_cannot_leave_its_place() {
-        assert_eq!(segment("001010000000001"), "001010000000001");
-        assert_eq!(segment("a/b?c#d e%"), "a%2Fb%3Fc%23d%20e%25");
-    }
 
     #[tokio::test]
     async fn an_absent_socket_says_that_its_role_is_not_running() {

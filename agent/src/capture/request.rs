@@ -85,7 +85,7 @@ impl Request {
         let mut query = format!("take={}", word(self.take));
         let mut add = |key: &str, value: Option<String>| {
             if let Some(value) = value {
-                query += &format!("&{key}={}", encoded(&value));
+                query += &format!("&{key}={}", weir_socket::encoded(&value));
             }
         };
         add("reason", self.reason.clone());
@@ -155,14 +155,6 @@ fn word(choice: impl Serialize) -> String {
         // The choices above are words; anything else would be refused by the node.
         _ => String::new(),
     }
-}
-
-/// With everything encoded that has a meaning in a URL.
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b',');
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
 }
 
 #[cfg(test)]

@@ -6,12 +6,14 @@
 //! authentication yet.
 
 mod caller;
+mod encoding;
 mod error;
 mod file;
 mod problem;
 mod refused;
 
 pub use caller::Caller;
+pub use encoding::encoded;
 pub use error::Error;
 pub use file::{SocketFile, bind};
 pub use problem::Problem;

@@ -107,7 +107,12 @@ impl LawSide {
     /// What becomes of a packet; and on a node that only watches, why it would have been dropped.
     pub fn judged(&self, now: u64, packet: Packet) -> (Outcome, Option<Reason>) {
         let side = if packet.way == Way::Up { Side::Access } else { Side::Network };
-        let judgement = judge(Cursor::new(&frame(packet)), side, &self.settings, self, || tick(now));
+        self.judged_frame(now, side, &frame(packet))
+    }
+
+    /// The same of a frame as it came in.
+    pub fn judged_frame(&self, now: u64, side: Side, frame: &[u8]) -> (Outcome, Option<Reason>) {
+        let judgement = judge(Cursor::new(frame), side, &self.settings, self, || tick(now));
         (judgement.outcome, judgement.unenforced)
     }
 

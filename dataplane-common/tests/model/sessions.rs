@@ -1,19 +1,29 @@
 //! "Session" and "unsolicited": what an admitted access opens, what keeps it open, what ends it, and what is no
 //! access at all.
 
-use weir_dataplane_common::{abi::AccessKind, inspect::Class, reason::Reason::*};
+use weir_dataplane_common::{
+    abi::{AccessKind, Side},
+    inspect::Class,
+    reason::Reason::*,
+};
 
 use super::{
     bench::{Bench, MINUTE, SECOND, alarming_node, at_most, forbid, node},
-    policy::{Action, Node, Operation, Way},
+    frame::frame,
+    policy::{Action, Node, Operation, Packet, Way},
 };
 
 #[test]
-fn a_thousand_packets_in_one_open_session_are_one_access() {
+fn a_thousand_packets_on_ten_flows_in_one_open_session_are_one_access() {
     let mut bench = Bench::with(node(), &[at_most(1, 1, MINUTE, Action::Reject)]);
-    assert_eq!(bench.up(), Admitted);
-    for _ in 0..999 {
-        assert_eq!(bench.after(SECOND - 1).up(), InSession);
+    for number in 0..1000u16 {
+        let mut packet = frame(Packet { way: Way::Up, class: None, length: 40 });
+        // Another server and other ports for each flow.
+        let flow = number as u8 % 10;
+        (packet[33], packet[35], packet[37]) = (flow, flow, 10 + flow);
+        let outcome = bench.law.judged_frame(bench.now, Side::Access, &packet).0;
+        assert_eq!(outcome.reason, if number == 0 { Admitted } else { InSession }, "packet {number}");
+        bench.after(SECOND - 1);
     }
     assert_eq!(bench.counts(), [1, 1, 0, 0]);
 }

@@ -54,16 +54,10 @@ pub fn settings() -> Settings {
     }
 }
 
-/// Makes a node of a deployment pin its program and maps.
-pub fn pin(weir: &Deployment<'_>, node: usize, bpf: &Mount) -> Result<()> {
-    let pinned = format!("pin = true\nbpffs = {:?}", bpf.path());
-    weir.edit_node(node, |file| file.replace("pin = false", &pinned))
-}
-
 /// Control and the first node of a world, pinned, with [`SHUT_OUT`] shut out.
 pub fn open_pinned<'w>(world: &'w World, bpf: &Mount) -> Result<Stage<'w>> {
     let mut weir = Deployment::prepare(world, &settings())?;
-    pin(&weir, A, bpf)?;
+    weir.pin(A, bpf)?;
     weir.start_control()?;
     weir.start_node(A)?;
     weir.wait_until_nodes_ready()?;
